@@ -1,0 +1,73 @@
+"""Which step, epoch and batch a row belongs to, and when it began."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Clock:
+    """Counts over all `fit` calls of one recorder.
+
+    A tap says only how many `train_step` calls there were; the host knows when each execution (of one
+    step, or of `steps_per_execution`) began. Steps, epochs and batches count from 1.
+    """
+
+    def __init__(self) -> None:
+        self.step = 0
+        self.epoch = 0
+        self.epoch_is_open = False
+        self.uncounted = 0
+        self._epochs_before = 0
+        self._steps_before_tap = 0
+        self._batches_done = 0
+        self._began: list[tuple[int, float]] = []
+
+    def start_tap(self) -> None:
+        """A new tap counts its calls from here."""
+        self._steps_before_tap = self.step
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Keras begins its epoch `epoch`, counted from 0 in every `fit`."""
+        if epoch + 1 + self._epochs_before <= self.epoch:
+            self._epochs_before = self.epoch - epoch
+        self.epoch = epoch + 1 + self._epochs_before
+        self.epoch_is_open = True
+        self._batches_done = 0
+        self._began = []
+
+    def begin_batch(self, batch: int) -> None:
+        """An execution begins with Keras' batch `batch`, counted from 0 in the epoch."""
+        self._began.append((batch, time.time()))
+
+    def count_batch(self) -> None:
+        """Count a batch where no tap does."""
+        self.uncounted += 1
+
+    def rows(self, count: int, lost: int) -> NDArray[np.float64]:
+        """`(count, 4)`: step, epoch, batch and wall time of the `count` calls since the last time.
+
+        Args:
+            count: how many there are.
+            lost: how many before them nobody will see.
+        """
+        self.step += lost
+        self._batches_done += lost
+        batches = self._batches_done + np.arange(count)
+        starts = np.array([batch for batch, _ in self._began] or [0])
+        times = np.array([moment for _, moment in self._began] or [time.time()])
+        at: Any = np.clip(np.searchsorted(starts, batches, side="right") - 1, 0, None)
+        steps = self.step + 1 + np.arange(count)
+        table = np.column_stack([steps, np.full(count, self.epoch), batches + 1, times[at]])
+        self.step += count
+        self._batches_done += count
+        self.uncounted = 0
+        self._began = self._began[-1:]
+        return table.astype(np.float64)
+
+    def step_of_call(self, calls: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The step of each call of the present tap."""
+        return calls + self._steps_before_tap

@@ -1,0 +1,111 @@
+"""Every layer of a model, once, under a stable path such as `base/conv2d`; and its variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+_SPACE = {1: ("position",), 2: ("row", "column"), 3: ("depth", "row", "column")}
+
+_DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
+_SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
+_TRANSPOSED = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+CONVOLUTIONS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    *_DEPTHWISE,
+    *_SEPARABLE,
+    *_TRANSPOSED,
+)
+
+
+@dataclass(frozen=True)
+class LayerVariable:
+    """One variable of one layer.
+
+    Args:
+        layer: the layer's path.
+        name: `kernel`, `bias`, ...
+        variable: the Keras variable.
+        dims: a name for each of its axes.
+        filter_axis: the axis along which the output channels lie.
+    """
+
+    layer: str
+    name: str
+    variable: Any
+    dims: tuple[str, ...]
+    filter_axis: int
+
+    @property
+    def path(self) -> str:
+        """`layer/name`."""
+        return f"{self.layer}/{self.name}"
+
+
+def walk(model: keras.Model) -> list[tuple[str, keras.Layer]]:
+    """`(path, layer)` of every layer, depth first, in the model's order; a shared one once."""
+    found: list[tuple[str, keras.Layer]] = []
+    seen = {id(model)}
+    taken: set[str] = set()
+
+    def visit(parent: keras.Layer, prefix: str) -> None:
+        for layer in parent._flatten_layers(recursive=False, include_self=False):
+            if id(layer) in seen or isinstance(layer, keras.layers.InputLayer):
+                continue
+            seen.add(id(layer))
+            path, number = prefix + layer.name, 2
+            while path in taken:
+                path, number = f"{prefix}{layer.name}#{number}", number + 1
+            taken.add(path)
+            found.append((path, layer))
+            visit(layer, path + "/")
+
+    visit(model, "")
+    return found
+
+
+def variables(path: str, layer: keras.Layer) -> Iterator[LayerVariable]:
+    """The layer's own variables (not those of layers inside it)."""
+    own = [*layer._trainable_variables, *layer._non_trainable_variables]
+    names: dict[str, int] = {}
+    for variable in own:
+        names[variable.name] = names.get(variable.name, 0) + 1
+        name = variable.name if names[variable.name] == 1 else f"{variable.name}#{names[variable.name]}"
+        dims, filter_axis = _axes(layer, variable.name, len(variable.shape))
+        yield LayerVariable(path, name, variable, dims, filter_axis)
+
+
+def _axes(layer: keras.Layer, name: str, rank: int) -> tuple[tuple[str, ...], int]:
+    space = _SPACE.get(rank - 2, ())
+    if isinstance(layer, _TRANSPOSED) and name == "kernel":
+        return (*space, "filter", "channel"), rank - 2
+    if (isinstance(layer, _DEPTHWISE) and name == "kernel") or name == "depthwise_kernel":
+        return (*space, "channel", "multiplier"), rank - 2
+    if isinstance(layer, CONVOLUTIONS) and name in ("kernel", "pointwise_kernel"):
+        return (*space, "channel", "filter"), rank - 1
+    if isinstance(layer, keras.layers.Dense) and rank == 2:
+        return ("channel", "filter"), 1
+    if rank == 1:
+        return ("filter",), 0
+    return tuple(f"axis_{i}" for i in range(rank)), max(0, rank - 1)
+
+
+def check_names(model: keras.Model, names: Sequence[str] | None) -> None:
+    """Raise when a layer is named that the model does not have.
+
+    Raises:
+        ValueError: with the layers that there are.
+    """
+    paths = [path for path, _ in walk(model)]
+    for name in names or ():
+        if name not in paths:
+            raise ValueError(f'No layer "{name}" in this model. It holds: {", ".join(paths)}.')

@@ -1,0 +1,21 @@
+"""Loss, metrics and learning rate of every batch, and what Keras reports of every epoch."""
+
+from __future__ import annotations
+
+from ..schedule import Every
+from .quantity import Quantity
+
+
+class Metrics(Quantity):
+    """Loss, metrics and learning rate.
+
+    Those of a batch are its own values, not Keras' running means. A metric that is no mean (AUC, F1)
+    has no value of one batch: its running value is recorded. What Keras reports at the end of an
+    epoch, validation included, is recorded at any rhythm.
+
+    Args:
+        every: `"batch"`, `"epoch"`, or a number of batches.
+    """
+
+    def __init__(self, every: Every = "batch") -> None:
+        super().__init__(every)

@@ -1,0 +1,1 @@
+"""Taps: numbers out of the compiled training step, one backend a file."""

@@ -1,0 +1,1 @@
+"""Programs that run under pvpython, and the shell scripts of the project."""

@@ -1,0 +1,1 @@
+"""The demonstration: real data, a network, a recorded training."""

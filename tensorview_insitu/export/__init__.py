@@ -1,0 +1,1 @@
+"""A run -> files that other programs open: VTK image and poly data, CSV, index.json."""

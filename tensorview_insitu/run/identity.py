@@ -1,0 +1,145 @@
+"""run.json: who wrote this run, when, with what, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import uuid
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tensorview_insitu.run import layout
+from tensorview_insitu.run.errors import NotARunError
+from tensorview_insitu.run.publish import publish
+
+RUNNING, FINISHED, INTERRUPTED, FAILED, CRASHED = (
+    "running",
+    "finished",
+    "interrupted",
+    "failed",
+    "crashed",
+)
+
+_PACKAGES = (
+    "tensorview-insitu",
+    "keras",
+    "tensorflow",
+    "tensorflow-cpu",
+    "jax",
+    "torch",
+    "numpy",
+    "h5py",
+)
+
+
+def new_identity() -> dict[str, Any]:
+    """What is known of a run before its training starts."""
+    return {
+        "format": layout.FORMAT,
+        "version": layout.VERSION,
+        "run_id": uuid.uuid4().hex,
+        "created": now(),
+        "status": RUNNING,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "process_start": _process_start(os.getpid()),
+        "python": platform.python_version(),
+        "packages": _versions(),
+        "git": _git_commit(),
+        "missing": [],
+    }
+
+
+def now() -> str:
+    """The current time, as run.json writes it (UTC, ISO 8601)."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def write_identity(folder: Path, identity: dict[str, Any]) -> None:
+    """Replace the run.json of the run in `folder`."""
+    publish(folder / layout.RUN_FILE, json.dumps(identity, indent=1).encode())
+
+
+def read_identity(folder: Path) -> dict[str, Any]:
+    """The run.json of the run in `folder`.
+
+    Raises:
+        NotARunError: there is none, or it is of a later format.
+    """
+    path = folder / layout.RUN_FILE
+    try:
+        identity = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise NotARunError(
+            f"{folder} holds no {layout.RUN_FILE}, so it is no run. Expected the folder that was given "
+            "to InSituRecorder."
+        ) from None
+    except ValueError as error:
+        raise NotARunError(f"{path} is damaged: {error}") from error
+    if not isinstance(identity, dict) or identity.get("format") != layout.FORMAT:
+        raise NotARunError(f"{path} was not written by InSituRecorder.")
+    if identity["version"] > layout.VERSION:
+        raise NotARunError(
+            f"{folder} is in format {identity['version']}; this tensorview-insitu reads up to "
+            f"{layout.VERSION}. Install a newer one."
+        )
+    return identity
+
+
+def writer_lives(identity: dict[str, Any]) -> bool | None:
+    """Whether the process that wrote this run still runs; None when it is on another host."""
+    if identity.get("host") != socket.gethostname():
+        return None
+    start = _process_start(identity["pid"])
+    return start is not None and start == identity["process_start"]
+
+
+def current_status(identity: dict[str, Any]) -> str:
+    """`running`, `finished`, `interrupted`, `failed`, or `crashed` when its process is gone."""
+    status = str(identity["status"])
+    if status == RUNNING and writer_lives(identity) is False:
+        return CRASHED
+    return status
+
+
+def _process_start(pid: int) -> str | None:
+    # A process number alone is used again, in containers at once; with its start time it is not.
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return None
+    except (OSError, IndexError):
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass
+    return "unknown"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_commit() -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=2, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None if answer.returncode == 0 else None

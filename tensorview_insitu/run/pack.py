@@ -1,0 +1,103 @@
+"""Pack a run: all its segments into one plain HDF5 file, run.h5."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+
+from tensorview_insitu.run import layout, segment
+from tensorview_insitu.run.identity import read_identity
+from tensorview_insitu.run.parts import Part, current_parts, segments
+from tensorview_insitu.run.publish import publish
+from tensorview_insitu.run.rows import Rows, concatenate
+
+_IN_MEMORY_BYTES = 256 << 20
+
+
+def pack(folder: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Path:
+    """Write everything that the run in `folder` holds into its run.h5, then remove the segments.
+
+    Args:
+        folder: the run; nobody may be writing it.
+        progress: called with the number of datasets done and their total.
+
+    Returns:
+        The path of run.h5.
+
+    Raises:
+        NotARunError: `folder` is no run.
+        OSError: too little free space, or a full disk; the run is then as it was.
+    """
+    run_id = read_identity(folder)["run_id"]
+    parts = current_parts(folder)
+    target = folder / layout.PACKED_FILE
+    if not parts or [part.path for part in parts] == [target]:
+        return target
+    size = sum(part.path.stat().st_size for part in parts)
+    free = shutil.disk_usage(folder).free
+    if free < size * 1.1 + (1 << 20):
+        raise OSError(
+            f"Packing {folder} takes {size / 1e6:.0f} MB, but {free / 1e6:.0f} MB are free. The run is "
+            "readable as it is; make room and use `tensorview-insitu pack`."
+        )
+    if size < _IN_MEMORY_BYTES:
+        buffer = io.BytesIO()
+        with h5py.File(buffer, "w") as file:
+            _fill(file, parts, run_id, progress)
+        publish(target, buffer.getbuffer())
+    else:
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            with h5py.File(temporary, "w") as file:
+                _fill(file, parts, run_id, progress)
+            os.replace(temporary, target)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+    _remove_segments(folder)
+    return target
+
+
+def _fill(file: h5py.File, parts: list[Part], run_id: str, progress: Callable[[int, int], None]) -> None:
+    segment.mark(file, run_id, parts[0].first, parts[-1].last)
+    with contextlib.ExitStack() as stack:
+        sources = [stack.enter_context(segment.open_part(part.path)) for part in parts]
+        held = [segment.dataset_names(source) for source in sources]
+        names = list(dict.fromkeys(name for some in held for name in some))
+        for done, name in enumerate(names):
+            having = [s for s, some in zip(sources, held, strict=True) if name in some]
+            if "columns" in having[0][name].attrs:  # tables are small, and join by column
+                whole = concatenate([segment.read(source, name) for source in having])
+                segment.create(file, name, len(whole.steps), whole)
+                segment.put(file, name, 0, whole)
+            else:
+                _copy_in_pieces(file, name, having)
+            progress(done + 1, len(names))
+
+
+def _copy_in_pieces(file: h5py.File, name: str, sources: list[h5py.File]) -> None:
+    lengths = [source[name].shape[0] for source in sources]
+    like = segment.read(sources[0], name, slice(0, 1))
+    segment.create(file, name, sum(lengths), like)
+    start = 0
+    for source, length in zip(sources, lengths, strict=True):
+        piece = max(1, (32 << 20) // max(1, like.values.nbytes))
+        for at in range(0, length, piece):
+            rows: Rows = segment.read(source, name, slice(at, at + piece))
+            segment.put(file, name, start + at, rows)
+        start += length
+
+
+def _remove_segments(folder: Path) -> None:
+    # What cannot be removed is harmless: readers pass over what run.h5 holds.
+    with contextlib.suppress(OSError):
+        for part in segments(folder):
+            part.path.unlink()
+        (folder / layout.SEGMENT_FOLDER / layout.TAIL_FILE).unlink(missing_ok=True)
+        (folder / layout.SEGMENT_FOLDER).rmdir()

@@ -1,0 +1,64 @@
+"""Which files make up a run at this moment, without a row twice."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tensorview_insitu.run import layout
+from tensorview_insitu.run.segment import open_part
+
+_NUMBERS = re.compile(r"(\d{6,})-(\d{6,})\.h5")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One HDF5 file of a run, and the segments that it stands for."""
+
+    path: Path
+    first: int
+    last: int
+
+
+def segments(folder: Path) -> list[Part]:
+    """The segments of the run in `folder`, in order; of overlapping ones the widest."""
+    names = [p.name for p in (folder / layout.SEGMENT_FOLDER).glob("*.h5")]
+    matches = [m for m in map(_NUMBERS.fullmatch, names) if m]
+    found = [Part(layout.segment_file(folder, int(m[1]), int(m[2])), int(m[1]), int(m[2])) for m in matches]
+    return without_covered(found)
+
+
+def current_parts(folder: Path) -> list[Part]:
+    """run.h5, the segments that it lacks, and the tail, in order.
+
+    Raises:
+        FileNotFoundError: a file went while this looked; look again.
+    """
+    packed = folder / layout.PACKED_FILE
+    tail = folder / layout.SEGMENT_FOLDER / layout.TAIL_FILE
+    # The tail is looked at first: should it become a segment meanwhile, that segment is seen too,
+    # and the tail, which bears its number, is passed over.
+    found = [_part(tail)] if tail.exists() else []
+    found += segments(folder)
+    if packed.exists():
+        found.append(_part(packed))
+    return without_covered(found)
+
+
+def _part(path: Path) -> Part:
+    with open_part(path) as file:
+        return Part(path, int(file.attrs["first"]), int(file.attrs["last"]))
+
+
+def without_covered(parts: list[Part]) -> list[Part]:
+    """The parts in order, less those whose segments a wider (or immutable) one holds."""
+    chosen: list[Part] = []
+    end = -1
+    # Of equals the tail comes last: a segment of the same number replaces it.
+    ordered = sorted(parts, key=lambda p: (p.first, -p.last, p.path.name == layout.TAIL_FILE))
+    for part in ordered:
+        if part.last > end:
+            chosen.append(part)
+            end = part.last
+    return chosen

@@ -1,0 +1,256 @@
+"""Run: one training run on disk, read the same way while it is written, after a crash, and after."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from tensorview_insitu.run import layout, segment
+from tensorview_insitu.run.errors import NotARunError, NotInRunError
+from tensorview_insitu.run.identity import current_status, read_identity
+from tensorview_insitu.run.parts import current_parts
+from tensorview_insitu.run.rows import Rows, concatenate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_T = TypeVar("_T")
+_LOOKS = 20
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """A variable of one layer as it was at several steps.
+
+    Args:
+        layer: the layer's path in the model.
+        variable: `kernel`, `bias`, ...
+        values: `(snapshot, ...)`.
+        dims: a name for each axis of `values`, as `("snapshot", "row", "column", "channel", "filter")`.
+        filter_axis: the axis of `values` along which the output channels lie.
+        steps: `(snapshot,)`, the step after which each was taken; 0 is before training.
+        epochs: `(snapshot,)`, the same in epochs: 2.5 is in the middle of the third.
+    """
+
+    layer: str
+    variable: str
+    values: NDArray[np.float32]
+    dims: tuple[str, ...]
+    filter_axis: int
+    steps: NDArray[np.int64]
+    epochs: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+class Run:
+    """One training run on disk.
+
+    `Run.open` takes live, crashed and finished runs alike. Every call looks at the disk anew, so a
+    live run grows between two calls.
+
+    Example:
+        >>> run = Run.open("runs/cxr")              # doctest: +SKIP
+        >>> run.scalars("batch")["loss"].plot()     # doctest: +SKIP
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open the run in a folder (or of a run.h5 in it).
+
+        Raises:
+            FileNotFoundError: there is nothing at `path`.
+            NotARunError: what is there is no run.
+        """
+        folder = Path(path)
+        if not folder.exists():
+            raise FileNotFoundError(f"No run at {path}: there is no such folder.")
+        if folder.name == layout.PACKED_FILE and folder.is_file():
+            folder = folder.parent
+        if not folder.is_dir():
+            raise NotARunError(f"Expected the folder of a run. Received a file: {path}")
+        read_identity(folder)
+        return cls(folder)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """run.json: run_id, created, status, layers, packages, what is missing, ..."""
+        return read_identity(self.folder)
+
+    @property
+    def status(self) -> str:
+        """`running`, `finished`, `interrupted`, `failed` or `crashed`."""
+        return current_status(self.identity)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.resolve().name
+
+    def datasets(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every dataset, axis 0 being its rows so far."""
+
+        def look(files: list[h5py.File]) -> dict[str, tuple[int, ...]]:
+            shapes: dict[str, tuple[int, ...]] = {}
+            for file in files:
+                for name in segment.dataset_names(file):
+                    rows = shapes[name][0] if name in shapes else 0
+                    shape = file[name].shape
+                    shapes[name] = (rows + shape[0], *shape[1:])
+            return shapes
+
+        return self._looking(look)
+
+    def variables(self) -> list[tuple[str, str]]:
+        """The recorded variables: `(layer, variable)`, in the order of the model."""
+        prefix = layout.LAYERS + "/"
+        found = [name[len(prefix) :] for name in self.datasets() if name.startswith(prefix)]
+        pairs = [(name.rsplit("/", 1)[0], name.rsplit("/", 1)[1]) for name in found]
+        in_model = [
+            (layer["path"], variable)
+            for layer in self.identity.get("layers", [])
+            for variable in layer["variables"]
+        ]
+        place = {pair: number for number, pair in enumerate(in_model)}
+        return sorted(pairs, key=lambda pair: place.get(pair, len(place)))
+
+    def steps(self) -> pd.DataFrame:
+        """One row for every recorded step: step, epoch, batch, wall_time."""
+        return self._table(layout.STEPS)
+
+    def scalars(self, rhythm: Literal["batch", "epoch"]) -> pd.DataFrame:
+        """Loss, metrics and learning rate.
+
+        Args:
+            rhythm: `"batch"`, the true values of every batch with its step, epoch, batch and
+                wall_time; or `"epoch"`, what Keras reports at the end of each, validation included.
+        """
+        if rhythm not in ("batch", "epoch"):
+            raise ValueError(f'Expected rhythm to be "batch" or "epoch". Received: {rhythm!r}.')
+        if rhythm == "epoch":
+            table = self._table(layout.EPOCH_SCALARS)
+            if "epoch" in table:
+                table["epoch"] = table["epoch"].astype(np.int64)
+            return table
+        return self._with_steps(self._table(layout.BATCH_SCALARS))
+
+    def gradient_norms(self) -> pd.DataFrame:
+        """The L2 norm of the loss's gradient for every trainable variable, one column each.
+
+        A step that was skipped (a loss scale overflow) is a row of NaN.
+        """
+        return self._with_steps(self._table(layout.GRADIENT_NORMS))
+
+    def variable(self, layer: str, variable: str, *, first: int = 0) -> Snapshots:
+        """The snapshots of one variable, from number `first` on.
+
+        Raises:
+            NotInRunError: there is no such layer, or no such variable in it.
+        """
+        name = layout.variable_dataset(layer, variable)
+
+        def look(files: list[h5py.File]) -> Rows | None:
+            parts, passed = [], 0
+            for file in files:
+                if name in file:
+                    length = file[name].shape[0]
+                    if passed + length > first or not parts:
+                        parts.append(segment.read(file, name, slice(max(0, first - passed), None)))
+                    passed += length
+            return concatenate(parts) if parts else None
+
+        rows = self._looking(look)
+        if rows is None:
+            raise NotInRunError(self._not_recorded(layer, variable))
+        about = rows.attributes
+        return Snapshots(
+            layer=layer,
+            variable=variable,
+            values=rows.values,
+            dims=tuple(about["dims"]),
+            filter_axis=int(about["filter_axis"]),
+            steps=rows.steps,
+            epochs=self.epochs_at(rows.steps),
+        )
+
+    def epochs_at(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The time of each step in epochs: whole at an epoch's end, a fraction inside it."""
+        table = self._table(layout.STEPS)
+        ends = self._table(layout.EPOCH_SCALARS)
+        known_steps, known_epochs = [0.0], [0.0]
+        if len(table):
+            planned = self.identity.get("steps_per_epoch") or 0
+            ended = set(ends["epoch"]) if len(ends) else set()
+            lengths = table.groupby("epoch")["batch"].max()
+            for epoch, rows in table.groupby("epoch"):
+                length = lengths[epoch]
+                if epoch not in ended:  # still open: as long as planned, or as the one before
+                    length = max(length, planned, lengths.get(epoch - 1, 0))
+                known_steps += list(rows["step"])
+                known_epochs += list(epoch - 1 + rows["batch"] / length)
+        if len(ends):
+            known_steps += list(ends["step"])
+            known_epochs += list(ends["epoch"])
+        order = np.argsort(known_steps, kind="stable")
+        at = np.asarray(known_steps)[order]
+        return np.interp(np.asarray(steps, float), at, np.asarray(known_epochs)[order])
+
+    # ---- reading
+
+    def _table(self, name: str) -> pd.DataFrame:
+        import pandas as pd
+
+        def look(files: list[h5py.File]) -> Rows | None:
+            parts = [segment.read(file, name) for file in files if name in file]
+            return concatenate(parts) if parts else None
+
+        rows = self._looking(look)
+        if rows is None:
+            columns = layout.STEPS_COLUMNS if name == layout.STEPS else ("step",)
+            return pd.DataFrame({c: pd.Series(dtype=np.float64) for c in columns})
+        table = pd.DataFrame(rows.values, columns=pd.Index(rows.attributes["columns"]))
+        if name == layout.STEPS:
+            return table.astype({c: np.int64 for c in ("step", "epoch", "batch")})
+        table.insert(0, "step", rows.steps)
+        return table
+
+    def _with_steps(self, table: pd.DataFrame) -> pd.DataFrame:
+        steps = self._table(layout.STEPS)
+        return steps.merge(table, on="step", how="right") if len(table) else table
+
+    def _not_recorded(self, layer: str, variable: str) -> str:
+        held: dict[str, list[str]] = {}
+        for name, some in self.variables():
+            held.setdefault(name, []).append(some)
+        if layer in held:
+            return f'No "{variable}" of layer "{layer}" in this run. It holds: {", ".join(held[layer])}.'
+        layers = ", ".join(held) or "none yet"
+        return f'No layer "{layer}" in this run. It holds: {layers}.'
+
+    def _looking(self, look: Callable[[list[h5py.File]], _T]) -> _T:
+        # A writer may merge or pack the files away between the listing and the opening.
+        for attempt in range(_LOOKS):
+            try:
+                with self._files() as files:
+                    return look(files)
+            except FileNotFoundError:
+                if attempt == _LOOKS - 1:
+                    raise
+        raise AssertionError("not reached")
+
+    @contextlib.contextmanager
+    def _files(self) -> Iterator[list[h5py.File]]:
+        with contextlib.ExitStack() as stack:
+            parts = current_parts(self.folder)
+            yield [stack.enter_context(segment.open_part(part.path)) for part in parts]

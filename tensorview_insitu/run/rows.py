@@ -1,0 +1,63 @@
+"""Rows: consecutive values of one dataset, and the step that each belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Attributes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Consecutive rows of one dataset.
+
+    Args:
+        steps: `(rows,)`, the step after which each row was taken; never falling.
+        values: `(rows, ...)`.
+        attributes: what the dataset says of itself: `columns`, `dims`, `filter_axis`, ...
+    """
+
+    steps: NDArray[np.int64]
+    values: NDArray[Any]
+    attributes: Attributes = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that they take."""
+        return int(self.values.nbytes + self.steps.nbytes)
+
+
+Block = Mapping[str, Rows]
+"""Rows of several datasets that were taken together, by dataset name."""
+
+
+def concatenate(parts: Sequence[Rows]) -> Rows:
+    """One `Rows` out of consecutive ones.
+
+    Tables (those with `columns`) are joined by column name: a column that a part lacks is NaN there.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    attributes = {k: v for part in parts for k, v in part.attributes.items()}
+    steps = np.concatenate([part.steps for part in parts])
+    if "columns" not in attributes:
+        return Rows(steps, np.concatenate([part.values for part in parts]), attributes)
+    columns = list(dict.fromkeys(c for part in parts for c in part.attributes["columns"]))
+    values = np.full((len(steps), len(columns)), np.nan, parts[0].values.dtype)
+    start = 0
+    for part in parts:
+        at = [columns.index(c) for c in part.attributes["columns"]]
+        values[start : start + len(part.steps), at] = part.values
+        start += len(part.steps)
+    return Rows(steps, values, {**attributes, "columns": columns})
+
+
+def join(blocks: Sequence[Block]) -> dict[str, Rows]:
+    """All rows of consecutive blocks, by dataset name."""
+    names = dict.fromkeys(name for block in blocks for name in block)
+    return {name: concatenate([b[name] for b in blocks if name in b]) for name in names}

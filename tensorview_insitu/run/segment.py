@@ -1,0 +1,153 @@
+"""Segments: immutable HDF5 files, built in memory and published by rename.
+
+HDF5 never owns a file descriptor while training runs: a full disk is then an ordinary OSError
+(an open HDF5 file would crash the interpreter when it exits), and nothing locks.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tensorview_insitu.run import layout
+from tensorview_insitu.run.errors import NotARunError
+from tensorview_insitu.run.rows import Block, Rows
+
+_CHUNK_BYTES = 1 << 18
+
+
+def build(block: Block, run_id: str, first: int, last: int) -> memoryview:
+    """The bytes of a segment file."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        mark(file, run_id, first, last)
+        for name, rows in block.items():
+            create(file, name, len(rows.steps), rows)
+            put(file, name, 0, rows)
+    return buffer.getbuffer()
+
+
+def mark(file: h5py.File, run_id: str, first: int, last: int) -> None:
+    """Write what kind of file this is, and which segments of which run it holds."""
+    file.attrs.update(
+        {
+            "format": layout.FORMAT,
+            "version": layout.VERSION,
+            "run_id": run_id,
+            "first": first,
+            "last": last,
+        }
+    )
+
+
+def create(file: h5py.File, name: str, length: int, like: Rows) -> None:
+    """Make the dataset `name` for `length` rows shaped and labelled like `like`."""
+    shape = (length, *like.values.shape[1:])
+    _create(file, name, shape, like.values.dtype)
+    for key, value in like.attributes.items():
+        file[name].attrs[key] = json.dumps(value) if isinstance(value, list | tuple) else value
+    if name != layout.STEPS:
+        _create(file, layout.steps_dataset(name), (length,), np.dtype(np.int64))
+
+
+def _create(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    row_bytes = max(1, int(np.prod(shape[1:])) * dtype.itemsize)
+    chunk_rows = min(max(1, shape[0]), max(1, _CHUNK_BYTES // row_bytes), 1024)
+    if 0 in shape:
+        file.create_dataset(name, shape, dtype)
+    else:
+        chunks = (chunk_rows, *shape[1:])
+        file.create_dataset(name, shape, dtype, chunks=chunks, fletcher32=True)
+
+
+def put(file: h5py.File, name: str, start: int, rows: Rows) -> None:
+    """Write `rows` into dataset `name` from row `start` on."""
+    end = start + len(rows.steps)
+    if rows.values.size:
+        file[name][start:end] = rows.values
+    if name != layout.STEPS and len(rows.steps):
+        file[layout.steps_dataset(name)][start:end] = rows.steps
+
+
+def open_part(path: Path) -> h5py.File:
+    """Open one HDF5 file of a run for reading.
+
+    Raises:
+        NotARunError: it is none, or of a later format.
+        FileNotFoundError: it is gone.
+    """
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise NotARunError(f"Expected an HDF5 file of a run. Received: {path} ({error})") from error
+    if file.attrs.get("format") != layout.FORMAT:
+        file.close()
+        raise NotARunError(f"Expected an HDF5 file written by InSituRecorder. Received: {path}")
+    if file.attrs["version"] > layout.VERSION:
+        version = file.attrs["version"]
+        file.close()
+        raise NotARunError(
+            f"{path} is in format {version}; this tensorview-insitu reads up to {layout.VERSION}. "
+            "Install a newer one."
+        )
+    return file
+
+
+def dataset_names(file: h5py.File) -> list[str]:
+    """The datasets of a segment that hold rows, in the order in which they were made."""
+    found: list[str] = []
+
+    def visit(group: h5py.Group, prefix: str) -> None:
+        for key, item in group.items():
+            if isinstance(item, h5py.Group):
+                visit(item, f"{prefix}{key}/")
+            else:
+                found.append(prefix + key)
+
+    visit(file, "")
+    labels = {layout.steps_dataset(name) for name in found}
+    return [name for name in found if name not in labels]
+
+
+def attributes(file: h5py.File, name: str) -> dict[str, Any]:
+    """What dataset `name` says of itself."""
+    return {key: _decoded(value) for key, value in file[name].attrs.items()}
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith("["):
+        return json.loads(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def steps_of(file: h5py.File, name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The step of every row of dataset `name`."""
+    if name == layout.STEPS:
+        return file[name][:, 0].astype(np.int64)  # type: ignore[no-any-return]
+    return file[layout.steps_dataset(name)][:]  # type: ignore[no-any-return]
+
+
+def read(file: h5py.File, name: str, rows: slice = slice(None)) -> Rows:
+    """Rows of dataset `name`.
+
+    Raises:
+        NotARunError: its bytes are damaged (checksum).
+    """
+    try:
+        return Rows(steps_of(file, name)[rows], file[name][rows], attributes(file, name))
+    except OSError as error:
+        raise NotARunError(f"Dataset /{name} of {file.filename} is damaged: {error}") from error
+
+
+def read_all(path: Path, names: Iterable[str] | None = None) -> Mapping[str, Rows]:
+    """Every dataset of one file, or those named."""
+    with open_part(path) as file:
+        return {name: read(file, name) for name in names or dataset_names(file)}

@@ -1,0 +1,312 @@
+"""RunWriter: takes rows from a training, and puts them on disk from a thread of its own.
+
+It never makes the training wait and never raises into it: what could not be written is counted in
+`problems`, which also go into run.json.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import Counter, deque
+from pathlib import Path
+from typing import Any
+
+from tensorview_insitu.run import layout, segment
+from tensorview_insitu.run.errors import NotARunError, RunExistsError
+from tensorview_insitu.run.identity import (
+    RUNNING,
+    current_status,
+    new_identity,
+    now,
+    read_identity,
+    write_identity,
+    writer_lives,
+)
+from tensorview_insitu.run.merge import merge_small
+from tensorview_insitu.run.pack import pack
+from tensorview_insitu.run.publish import publish
+from tensorview_insitu.run.rows import Block, join
+
+_TAIL_SECONDS = 1.0
+_TAIL_BYTES_PER_SECOND = 8 << 20
+_SEGMENT_SECONDS = 1.0
+_SEGMENT_BYTES = 32 << 20
+_QUEUE_BYTES = 256 << 20
+_LONGEST_RETRY_SECONDS = 60.0
+
+
+class RunWriter:
+    """Writes one run.
+
+    Args:
+        folder: the run's folder; made when it is not there.
+        overwrite: replace an older run there.
+        durable: fsync every file, so that it survives a power loss.
+
+    Raises:
+        RunExistsError: there is a run in `folder` already, or another process writes it.
+        OSError: the folder cannot be made.
+    """
+
+    def __init__(self, folder: Path, *, overwrite: bool = False, durable: bool = False) -> None:
+        self.folder = folder
+        self.problems: list[str] = []
+        self._durable = durable
+        self._dropped: Counter[str] = Counter()
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._condition = threading.Condition()
+        self._queue: deque[Block] = deque()  # handed over, not yet taken by the thread
+        self._pending: list[Block] = []  # taken, not yet in a segment
+        self._queued_bytes = 0
+        self._pending_bytes = 0
+        self._epoch_ended = False
+        self._stop = False
+        self._thread: threading.Thread | None = None
+        claim(folder, overwrite=overwrite)
+        self._identity = new_identity()
+        self._identity_changed = False
+        self._next_segment = 0
+        self._last_tail = self._last_segment = time.monotonic()
+        self._tail_is_current = True
+        self._retry_at = 0.0
+        self._retry_seconds = 1.0
+        write_identity(folder, self._identity)
+
+    def describe(self, **facts: Any) -> None:
+        """Add to run.json: the model, its layers, the status, ..."""
+        with self._condition:
+            self._identity.update(facts)
+            self._identity_changed = True
+            self._wake()
+
+    def write(self, block: Block, *, epoch_end: bool = False) -> None:
+        """Hand rows over; returns at once.
+
+        Rows that the writer has no room for (its disk is slow or full) are dropped, arrays before
+        tables, and counted.
+        """
+        with self._condition:
+            kept = {name: rows for name, rows in block.items() if self._has_room(name, rows)}
+            self._queue.append(kept)
+            self._queued_bytes += sum(rows.nbytes for rows in kept.values())
+            self._epoch_ended |= epoch_end
+            self._wake()
+
+    def _has_room(self, name: str, rows: Any) -> bool:
+        shape = self._shapes.setdefault(name, rows.values.shape[1:])
+        is_table = "columns" in rows.attributes
+        if not is_table and shape != rows.values.shape[1:]:
+            self.note(f"{name} changed its shape from {shape}; the new rows are not recorded")
+            return False
+        held = self._queued_bytes + self._pending_bytes + rows.nbytes
+        if held <= _QUEUE_BYTES * (2 if is_table else 1):
+            return True
+        self._dropped[name] += len(rows.steps)
+        self._identity["dropped_rows"] = dict(self._dropped)
+        self._identity_changed = True
+        self.note("the disk does not keep up; some rows were dropped (see dropped_rows in run.json)")
+        return False
+
+    def finish(self, status: str) -> None:
+        """Write what is left, pack the run into run.h5, and note how it ended.
+
+        The writer can go on afterwards: a later `write` continues the run.
+        """
+        self._drain()
+        with self._condition:
+            self._identity.update(status=status, ended=now())
+            self._identity_changed = True
+        try:
+            if self._worth_packing():
+                pack(self.folder)
+        except (OSError, NotARunError) as error:
+            self.note(f"{self.folder} could not be packed into one file: {error}")
+        with self._condition:
+            self._write_identity()
+
+    def resume(self) -> None:
+        """The training goes on: the run is `running` again."""
+        self.describe(status=RUNNING)
+
+    def _worth_packing(self) -> bool:
+        # Many short `fit` calls on one recorder must not rewrite a large run.h5 each time.
+        packed = self.folder / layout.PACKED_FILE
+        parts = (self.folder / layout.SEGMENT_FOLDER).glob("*.h5")
+        new = sum(p.stat().st_size for p in parts)
+        old = packed.stat().st_size if packed.exists() else 0
+        return new > 0 and (old < 64 << 20 or new > old)
+
+    # ---- the thread
+
+    def _wake(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._stop = False
+            self._thread = threading.Thread(target=self._work, name="tensorview-insitu writer", daemon=True)
+            self._thread.start()
+        self._condition.notify_all()
+
+    def _drain(self) -> None:
+        with self._condition:
+            thread, self._stop = self._thread, True
+            self._condition.notify_all()
+        if thread is not None:
+            thread.join()
+        self._thread = None
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                seconds = self._seconds_to_wait()
+                if not self._queue and not self._stop and seconds != 0:
+                    self._condition.wait(timeout=seconds)
+                while self._queue:
+                    block = self._queue.popleft()
+                    self._pending.append(block)
+                    size = sum(rows.nbytes for rows in block.values())
+                    self._queued_bytes -= size
+                    self._pending_bytes += size
+                    self._tail_is_current = False
+                stop = self._stop
+            if stop or time.monotonic() >= self._retry_at:
+                try:
+                    self._publish(last=stop)
+                # Nothing that goes wrong in here may end a training.
+                except Exception as error:
+                    self._failed(error)
+            if stop:
+                return
+
+    def _seconds_to_wait(self) -> float | None:
+        moment = time.monotonic()
+        if self._identity_changed:
+            due = moment
+        elif not self._tail_is_current:
+            due = self._tail_due()
+        else:
+            return None
+        return max(0.0, max(due, self._retry_at) - moment)
+
+    def _tail_due(self) -> float:
+        return self._last_tail + _TAIL_SECONDS + self._pending_bytes / _TAIL_BYTES_PER_SECOND
+
+    def _publish(self, *, last: bool) -> None:
+        moment = time.monotonic()
+        if self._identity_changed:
+            with self._condition:
+                self._write_identity()
+        if not self._pending:
+            return
+        old_enough = moment - self._last_segment >= _SEGMENT_SECONDS
+        if last or self._pending_bytes >= _SEGMENT_BYTES or (self._epoch_ended and old_enough):
+            self._publish_segment()
+            merge_small(self.folder, self._identity["run_id"], durable=self._durable)
+        elif moment >= self._tail_due():
+            tail = self.folder / layout.SEGMENT_FOLDER / layout.TAIL_FILE
+            publish(tail, self._built(), durable=self._durable)
+            self._last_tail = time.monotonic()
+            self._tail_is_current = True
+        self._retry_seconds = 1.0
+
+    def _publish_segment(self) -> None:
+        number = self._next_segment
+        path = layout.segment_file(self.folder, number, number)
+        path.parent.mkdir(exist_ok=True)
+        publish(path, self._built(), durable=self._durable)
+        with contextlib.suppress(OSError):
+            (path.parent / layout.TAIL_FILE).unlink(missing_ok=True)
+        self._next_segment += 1
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._epoch_ended = False
+        self._tail_is_current = True
+        self._last_segment = self._last_tail = time.monotonic()
+
+    def _built(self) -> memoryview:
+        number = self._next_segment
+        return segment.build(join(self._pending), self._identity["run_id"], number, number)
+
+    def _write_identity(self) -> None:
+        write_identity(self.folder, self._identity)
+        self._identity_changed = False
+
+    def _failed(self, error: Exception) -> None:
+        self._retry_at = time.monotonic() + self._retry_seconds
+        self._retry_seconds = min(2 * self._retry_seconds, _LONGEST_RETRY_SECONDS)
+        self.note(f"{self.folder} could not be written: {type(error).__name__}: {error}")
+
+    def note(self, problem: str) -> None:
+        """Remember what could not be recorded, in `problems` and in run.json."""
+        if problem not in self.problems:
+            self.problems.append(problem)
+            self._identity["missing"] = list(self.problems)
+            self._identity_changed = True
+
+
+def claim(folder: Path, *, overwrite: bool) -> None:
+    """Make `folder` the place of a new run.
+
+    Raises:
+        RunExistsError: it is taken.
+        OSError: it cannot be made.
+    """
+    refuse_taken(folder, overwrite=overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
+    if overwrite:
+        _remove_run(folder)
+    try:
+        (folder / layout.SEGMENT_FOLDER).mkdir()
+    except FileExistsError:
+        raise RunExistsError(f"Another recorder just started a run in {folder}.") from None
+
+
+def refuse_taken(folder: Path, *, overwrite: bool) -> None:
+    """Raise unless a new run may start in `folder`.
+
+    Raises:
+        RunExistsError: there is a run already, a process still writes it, or the folder holds other
+            files.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise RunExistsError(f"Expected a folder for the run. Received a file: {folder}")
+    try:
+        identity = read_identity(folder)
+    except NotARunError:
+        if any(folder.iterdir()) and not _is_torso(folder):
+            raise RunExistsError(
+                f"{folder} holds other files and no run. Expected a new or empty folder for the run."
+            ) from None
+        return
+    if current_status(identity) == RUNNING:
+        raise RunExistsError(
+            f"{folder} is being written by process {identity['pid']} on {identity['host']}"
+            f" (started {identity['created']})."
+            " Choose another folder"
+            + ("" if writer_lives(identity) else f", or remove {folder} when that process is gone for good")
+            + "."
+        )
+    if not overwrite:
+        raise RunExistsError(
+            f"{folder} already holds a run ({identity['status']}, {identity['created']}). "
+            "Choose another folder, or pass overwrite=True to replace it."
+        )
+
+
+def _is_torso(folder: Path) -> bool:
+    # What is left of a recorder that was killed between making its folder and writing run.json.
+    return [p.name for p in folder.iterdir()] == [layout.SEGMENT_FOLDER] and not any(
+        (folder / layout.SEGMENT_FOLDER).iterdir()
+    )
+
+
+def _remove_run(folder: Path) -> None:
+    segments = folder / layout.SEGMENT_FOLDER
+    for path in [*segments.glob("*.h5"), folder / layout.PACKED_FILE, folder / layout.RUN_FILE]:
+        path.unlink(missing_ok=True)
+    if segments.is_dir():
+        for leftover in segments.iterdir():
+            leftover.unlink()
+        segments.rmdir()
