@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -49,6 +49,10 @@ class Snapshots:
 
     def __len__(self) -> int:
         return len(self.steps)
+
+    def only(self, mask: NDArray[np.bool_]) -> Snapshots:
+        """The snapshots for which `mask` is true."""
+        return replace(self, values=self.values[mask], steps=self.steps[mask], epochs=self.epochs[mask])
 
 
 class Run:
@@ -152,22 +156,21 @@ class Run:
         """
         return self._with_steps(self._table(layout.GRADIENT_NORMS))
 
-    def variable(self, layer: str, variable: str, *, first: int = 0) -> Snapshots:
-        """The snapshots of one variable, from number `first` on.
+    def variable(self, layer: str, variable: str, *, first: int = 0, count: int | None = None) -> Snapshots:
+        """Snapshots of one variable: all, or `count` of them from number `first` on.
 
         Raises:
             NotInRunError: there is no such layer, or no such variable in it.
         """
         name = layout.variable_dataset(layer, variable)
+        end = None if count is None else first + count
 
         def look(files: list[h5py.File]) -> Rows | None:
             parts, passed = [], 0
-            for file in files:
-                if name in file:
-                    length = file[name].shape[0]
-                    if passed + length > first or not parts:
-                        parts.append(segment.read(file, name, slice(max(0, first - passed), None)))
-                    passed += length
+            for file in [file for file in files if name in file]:
+                stop = None if end is None else max(0, end - passed)
+                parts.append(segment.read(file, name, slice(max(0, first - passed), stop)))
+                passed += file[name].shape[0]
             return concatenate(parts) if parts else None
 
         rows = self._looking(look)
@@ -183,6 +186,28 @@ class Run:
             steps=rows.steps,
             epochs=self.epochs_at(rows.steps),
         )
+
+    def snapshot_count(self, layer: str, variable: str) -> int:
+        """How many snapshots of one variable there are so far."""
+        return self.datasets()[layout.variable_dataset(layer, variable)][0]
+
+    def snapshot_epochs(self, layer: str, variable: str) -> NDArray[np.float64]:
+        """The times of the snapshots of one variable, in epochs."""
+        name = layout.variable_dataset(layer, variable)
+
+        def look(files: list[h5py.File]) -> NDArray[np.int64]:
+            found = [segment.steps_of(file, name) for file in files if name in file]
+            return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+        return self.epochs_at(self._looking(look))
+
+    def pieces(self, layer: str, variable: str, most_bytes: int = 64 << 20) -> Iterator[tuple[int, int]]:
+        """`(first, count)` of consecutive snapshots that fit into `most_bytes` of memory."""
+        shape = self.datasets()[layout.variable_dataset(layer, variable)]
+        size = max(1, 4 * int(np.prod(shape[1:])))
+        count = max(1, most_bytes // size)
+        for first in range(0, shape[0], count):
+            yield first, min(count, shape[0] - first)
 
     def epochs_at(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         """The time of each step in epochs: whole at an epoch's end, a fraction inside it."""

@@ -1,0 +1,30 @@
+"""What every command's parser has: a summary, an example, and the function that runs it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str, example: str
+) -> argparse.ArgumentParser:
+    """Add the command `name` to the command line.
+
+    Args:
+        commands: what `add_subparsers` returned.
+        name: the command.
+        run: takes the parsed options and returns the exit code.
+        summary: what it does, in a line.
+        example: a call of it.
+    """
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser

@@ -1,0 +1,60 @@
+"""`export RUN`: a run as VTK, CSV and ParaView states."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tensorview_insitu.cli.command import add_command
+from tensorview_insitu.cli.progress import progress_bar
+
+
+def add_to(commands: Any) -> None:
+    """Add this command."""
+    parser = add_command(
+        commands,
+        "export",
+        run,
+        "Write a run as time-series VTK, CSV and ParaView states; a live or crashed run too. Exporting "
+        "again after more epochs writes only what is new.",
+        "tensorview-insitu export runs/cxr --layer conv1",
+    )
+    parser.add_argument("path", metavar="RUN", help="the folder of a run")
+    parser.add_argument("-o", "--output", metavar="DIR", help="where to (default: RUN/paraview)")
+    parser.add_argument(
+        "--layer",
+        action="append",
+        metavar="L",
+        help="only this layer, and its kernel as a long CSV table too; may be given again",
+    )
+    parser.add_argument("--every", type=int, default=1, metavar="n", help="every n-th snapshot")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Export it."""
+    for line in export(options.path, options.output, options.layer, options.every):
+        print(line)
+    return 0
+
+
+def export(path: str, output: str | None, layers: list[str] | None, every: int) -> list[str]:
+    """Export a run with its states; what was made, and what could not be, in lines to print."""
+    from tensorview_insitu.export.run import export_run
+    from tensorview_insitu.index import read_index
+    from tensorview_insitu.paraview_states.states import write_states
+    from tensorview_insitu.run.reader import Run
+
+    opened = Run.open(path)
+    with progress_bar("exporting") as progress:
+        index_file = export_run(opened, output, layers=layers, every=every, progress=progress)
+    folder: Path = index_file.parent
+    report = write_states(folder)
+    index = read_index(folder)
+    return [
+        str(index_file),
+        *(str(path) for path in report.written),
+        *(f"kept (edited since it was written): {path}" for path in report.kept),
+        *(f"no view {name}: {why}" for name, why in report.impossible.items()),
+        *(f"missing: {note}" for note in index["notes"]),
+    ]

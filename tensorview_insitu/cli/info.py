@@ -1,0 +1,83 @@
+"""`info RUN`: what a run holds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from tensorview_insitu.cli.command import add_command
+
+
+def add_to(commands: Any) -> None:
+    """Add this command."""
+    parser = add_command(
+        commands,
+        "info",
+        run,
+        "Tell what a run holds: its status, its model, what was recorded and what is missing.",
+        "tensorview-insitu info runs/cxr",
+    )
+    parser.add_argument("path", metavar="RUN", help="the folder of a run")
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print it."""
+    facts = gather(options.path)
+    if options.json:
+        print(json.dumps(facts, indent=1))
+    else:
+        _print(facts)
+    return 0
+
+
+def gather(path: str) -> dict[str, Any]:
+    """Everything that `info` tells."""
+    from tensorview_insitu.run import layout
+    from tensorview_insitu.run.reader import Run
+
+    opened = Run.open(path)
+    shapes = opened.datasets()
+    epochs = opened.scalars("epoch")
+    last = epochs.iloc[-1].to_dict() if len(epochs) else {}
+    files = [p for p in opened.folder.rglob("*.h5") if not p.name.startswith(".")]
+    return {
+        **opened.identity,
+        "path": str(opened.folder),
+        "status": opened.status,
+        "steps": shapes.get(layout.STEPS, (0,))[0],
+        "epochs": len(epochs),
+        # JSON has no NaN.
+        "last_epoch": {k: v if v == v else None for k, v in last.items()},
+        "bytes": sum(p.stat().st_size for p in files),
+        "files": len(files),
+        "datasets": {name: list(shape) for name, shape in shapes.items()},
+    }
+
+
+def _print(facts: dict[str, Any]) -> None:
+    planned = facts.get("planned_epochs")
+    print(f"{facts['path']}: {facts['status']}")
+    if "error" in facts:
+        print(f"  ended with  {facts['error']}")
+    print(f"  created     {facts['created']} on {facts['host']} (process {facts['pid']})")
+    print(f"  run id      {facts['run_id']}")
+    if "model" in facts:
+        print(f"  model       {facts['model']} on {facts['backend']}, {len(facts['layers'])} layers")
+    print(
+        f"  trained     {facts['steps']} steps, {facts['epochs']}"
+        + (f" of {planned}" * bool(planned))
+        + " epochs"
+    )
+    told = [
+        f"{k} {v:.4g}" for k, v in facts["last_epoch"].items() if k not in ("step", "epoch") and v is not None
+    ]
+    if told:
+        print(f"  last epoch  {', '.join(told)}")
+    print(f"  on disk     {facts['bytes'] / 1e6:.1f} MB in {facts['files']} file(s)")
+    print("  recorded")
+    for name, shape in facts["datasets"].items():
+        print(f"    /{name:40} {' x '.join(map(str, shape))}")
+    for problem in facts["missing"]:
+        print(f"  missing     {problem}")

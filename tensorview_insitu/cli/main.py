@@ -1,0 +1,51 @@
+"""`tensorview-insitu COMMAND`: find the command, and tell mistakes in one line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import tensorview_insitu
+from tensorview_insitu.cli import demo, export, info, open_state, pack, render
+
+_COMMANDS = (demo, info, export, open_state, render, pack)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0; 1 when something failed that was asked for rightly; 2 for a mistake of the caller.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (ValueError, KeyError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+        return _told(error, 2)
+    except (OSError, ImportError, RuntimeError) as error:
+        return _told(error, 1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _told(error: Exception, code: int) -> int:
+    if os.environ.get("TENSORVIEW_INSITU_DEBUG"):
+        raise error
+    print(f"tensorview-insitu: {error}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tensorview-insitu",
+        description="Record what happens inside a Keras training, and look at it in ParaView.",
+        epilog="TENSORVIEW_INSITU_DEBUG=1 shows where an error came from.",
+    )
+    parser.add_argument("--version", action="version", version=tensorview_insitu.__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add_to(commands)
+    return parser

@@ -1,0 +1,27 @@
+"""Write a ParaView collection (.pvd): files over time, with their real times.
+
+Format: https://www.paraview.org/Wiki/ParaView/Data_formats#PVD_File_Format
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from xml.etree import ElementTree
+
+from tensorview_insitu.run.publish import publish
+
+
+def write_collection(path: Path, files: Iterable[tuple[float, str]]) -> None:
+    """Write which file holds which time; after the files themselves.
+
+    Args:
+        path: the .pvd file.
+        files: `(time, name)`, the name relative to the folder of `path`.
+    """
+    root = ElementTree.Element("VTKFile", type="Collection", version="0.1", byte_order="LittleEndian")
+    collection = ElementTree.SubElement(root, "Collection")
+    for time, name in files:
+        ElementTree.SubElement(collection, "DataSet", timestep=repr(float(time)), part="0", file=name)
+    ElementTree.indent(root)
+    publish(path, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))

@@ -1,0 +1,134 @@
+"""Loss and metrics over the epochs: tables, and the path (epoch, loss, metric) as poly lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tensorview_insitu.export.collection import write_collection
+from tensorview_insitu.export.files import Target, finite_range, plain_name, spread
+from tensorview_insitu.export.poly_data import write_poly_data
+from tensorview_insitu.export.table import write_table
+from tensorview_insitu.index import CurveIndex, MetricIndex, TableIndex
+from tensorview_insitu.run.reader import Run
+
+_NOT_METRICS = ("step", "epoch", "learning_rate")
+_VALIDATION = "val_"
+
+
+def export_tables(run: Run, target: Target) -> dict[str, TableIndex]:
+    """Write tables/epochs.csv, epochs_normalised.csv and batches.csv."""
+    tables = {}
+    epochs = run.scalars("epoch")
+    if len(epochs):
+        tables["epochs"] = write_table(target.folder, "tables/epochs.csv", epochs)
+        normalised = "tables/epochs_normalised.csv"
+        tables["epochs_normalised"] = write_table(target.folder, normalised, normalise(epochs))
+    batches = run.scalars("batch")
+    if len(batches):
+        tables["batches"] = write_table(target.folder, "tables/batches.csv", batches)
+    return tables
+
+
+def normalise(table: pd.DataFrame) -> pd.DataFrame:
+    """Every column but step and epoch mapped linearly to 0..1 over its finite values."""
+    result = table.copy()
+    for column in [c for c in table.columns if c not in ("step", "epoch")]:
+        low, high = finite_range(table[column])
+        result[column] = (table[column] - low) / (high - low if high > low else 1.0)
+    return result
+
+
+def metrics_of(epochs: pd.DataFrame) -> list[MetricIndex]:
+    """The metrics of the epochs, loss first, each with its training and validation column."""
+    columns = [c for c in epochs.columns if c not in _NOT_METRICS]
+    names = list(dict.fromkeys(c.removeprefix(_VALIDATION) for c in columns))
+    names.sort(key=lambda name: name != "loss")
+    found: list[MetricIndex] = []
+    for name in names:
+        both = [c for c in (name, _VALIDATION + name) if c in columns]
+        found.append(
+            {
+                "name": name,
+                "training": name if name in columns else None,
+                "validation": _VALIDATION + name if _VALIDATION + name in columns else None,
+                "range": finite_range(*(epochs[c] for c in both)),
+            }
+        )
+    return found
+
+
+def export_curve(run: Run, target: Target, metrics: list[MetricIndex]) -> CurveIndex | None:
+    """Write the path of training and validation, and where training is at each epoch.
+
+    A run needs a loss and another metric for this; None without them.
+    """
+    loss = next((m for m in metrics if m["name"] == "loss" and m["training"]), None)
+    other = next((m for m in metrics if m["name"] != "loss" and m["training"]), None)
+    if loss is None or other is None:
+        return None
+    epochs = run.scalars("epoch")
+    name = plain_name(other["name"])
+    training = _points(epochs, "loss", other["name"])
+    _write_line(target, "curves/training.vtp", training, name, epochs)
+    validation_file = None
+    if loss["validation"] and other["validation"]:
+        validation_file = "curves/validation.vtp"
+        validation = _points(epochs, loss["validation"], other["validation"])
+        _write_line(target, validation_file, validation, name, epochs)
+    return {
+        "metric": name,
+        "training": "curves/training.vtp",
+        "validation": validation_file,
+        "now": _write_now(target, training, name, epochs),
+        "epoch_range": finite_range(epochs["epoch"]),
+        "loss_range": loss["range"],
+        "metric_range": other["range"],
+    }
+
+
+def _points(epochs: pd.DataFrame, loss: str, metric: str) -> NDArray[np.float64]:
+    return epochs[["epoch", loss, metric]].to_numpy(np.float64)
+
+
+def _write_line(target: Target, file: str, points: NDArray[Any], metric: str, epochs: pd.DataFrame) -> None:
+    # A point that is not finite would take the whole scene's bounds with it: the line has a gap there.
+    good = np.isfinite(points).all(axis=1)
+    numbers = np.cumsum(good) - 1
+    starts = np.flatnonzero(np.diff(np.concatenate([[False], good])))
+    ends = np.flatnonzero(np.diff(np.concatenate([good, [False]]))) + 1
+    pieces = [
+        numbers[a:b] for a, b in zip(starts[good[starts]], ends[good[ends - 1]], strict=True) if b - a > 1
+    ]
+    write_poly_data(
+        target.path(file),
+        points[good],
+        vertices=not pieces,
+        lines=pieces,
+        point_data=_arrays(points[good], metric, epochs["step"].to_numpy()[good]),
+    )
+
+
+def _write_now(target: Target, points: NDArray[Any], metric: str, epochs: pd.DataFrame) -> str:
+    steps = epochs["step"].to_numpy()
+    files = []
+    for i in spread(len(points)):
+        if not np.isfinite(points[i]).all():
+            continue
+        name = f"now_{steps[i]:07d}.vtp"
+        if target.lacks(f"curves/{name}"):
+            arrays = _arrays(points[i : i + 1], metric, steps[i : i + 1])
+            write_poly_data(
+                target.path(f"curves/{name}"), points[i : i + 1], vertices=True, point_data=arrays
+            )
+        files.append((float(points[i, 0]), name))
+    write_collection(target.path("curves/now.pvd"), files)
+    return "curves/now.pvd"
+
+
+def _arrays(points: NDArray[Any], metric: str, steps: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    columns = points.T.astype(np.float32)
+    return {"epoch": columns[0], "loss": columns[1], metric: columns[2], "step": steps.astype(np.int32)}

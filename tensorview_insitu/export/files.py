@@ -1,0 +1,67 @@
+"""The folder that an export writes into: what is there already, and what is new."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tensorview_insitu.index import Range
+
+_MOST_TIMES = 2000
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where an export goes.
+
+    Args:
+        folder: the folder of index.json.
+        fresh: whether files of earlier exports must be written again (they are of another run).
+    """
+
+    folder: Path
+    fresh: bool
+
+    def lacks(self, file: str) -> bool:
+        """Whether `file` has to be written; its folder is made."""
+        path = self.folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return self.fresh or not path.exists()
+
+    def path(self, file: str) -> Path:
+        """Where `file` lies; its folder is made."""
+        path = self.folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def finite_range(*arrays: Any) -> Range:
+    """Smallest and largest finite value; (0, 1) where there is none."""
+    values = np.concatenate([np.ravel(np.asarray(a, np.float64)) for a in arrays])
+    values = values[np.isfinite(values)]
+    return (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+
+
+def plain_name(name: str) -> str:
+    """An array name that needs no escaping: `top-5 accuracy` -> `top_5_accuracy`."""
+    plain = re.sub(r"\W+", "_", name, flags=re.ASCII)
+    return plain if re.match(r"[A-Za-z_]", plain) else f"_{plain}"
+
+
+def spread(count: int, most: int = _MOST_TIMES) -> NDArray[np.int64]:
+    """At most `most` of the numbers below `count`, evenly, the first and the last among them."""
+    if count <= most:
+        return np.arange(count)
+    return np.unique(np.linspace(0, count - 1, most).round().astype(np.int64))
+
+
+def every_nth(count: int, n: int) -> NDArray[np.int64]:
+    """Every n-th number below `count`, and the last."""
+    numbers: Sequence[int] = sorted({*range(0, count, n), *([count - 1] if count else [])})
+    return np.asarray(numbers, np.int64)

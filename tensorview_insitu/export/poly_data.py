@@ -1,0 +1,87 @@
+"""Write points, lines and faces with their arrays as VTK poly data (.vtp).
+
+Format: https://docs.vtk.org/en/latest/vtk_file_formats/vtkxml_file_format.html, written by VTK.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
+from vtkmodules.vtkCommonCore import vtkPoints
+from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
+from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter
+
+
+def write_poly_data(
+    path: Path,
+    points: NDArray[Any],
+    *,
+    vertices: bool = False,
+    lines: Sequence[NDArray[Any]] = (),
+    quads: NDArray[Any] | None = None,
+    point_data: Mapping[str, NDArray[Any]] | None = None,
+) -> None:
+    """Write one piece of geometry.
+
+    Args:
+        path: the .vtp file.
+        points: `(points, 3)`.
+        vertices: whether every point is drawn as one.
+        lines: each the numbers of its points.
+        quads: `(faces, 4)`, the numbers of their points.
+        point_data: arrays `(points,)`; NaN is kept.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    data = vtkPolyData()
+    places = vtkPoints()
+    places.SetData(numpy_to_vtk(np.ascontiguousarray(points, np.float32), deep=True))
+    data.SetPoints(places)
+    if vertices:
+        data.SetVerts(_cells([np.array([i]) for i in range(len(points))]))
+    if len(lines):
+        data.SetLines(_cells(lines))
+    if quads is not None and len(quads):
+        data.SetPolys(_cells(quads))
+    for name, array in (point_data or {}).items():
+        vtk_array = numpy_to_vtk(np.ascontiguousarray(array), deep=True)
+        vtk_array.SetName(name)
+        data.GetPointData().AddArray(vtk_array)
+    save(path, data)
+
+
+def save(path: Path, data: vtkPolyData) -> None:
+    """Write VTK poly data under a temporary name, then rename it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    writer = vtkXMLPolyDataWriter()
+    writer.SetFileName(str(temporary))
+    writer.SetInputData(data)
+    writer.SetDataModeToAppended()
+    writer.EncodeAppendedDataOff()
+    # Never ASCII, which loses NaN and the sign of infinity.
+    if not writer.Write():
+        raise OSError(f"{path} could not be written (VTK error {writer.GetErrorCode()})")
+    os.replace(temporary, path)
+
+
+def grid_quads(columns: int, rows: int, first: int = 0) -> NDArray[np.int64]:
+    """The faces between points that lie `columns` in a row, one row after the other."""
+    corner = first + (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).reshape(-1, 1)
+    return corner + np.array([0, 1, columns + 1, columns])
+
+
+def _cells(cells: Sequence[NDArray[Any]] | NDArray[Any]) -> vtkCellArray:
+    offsets = np.concatenate([[0], np.cumsum([len(cell) for cell in cells])])
+    array = vtkCellArray()
+    array.SetData(
+        numpy_to_vtkIdTypeArray(offsets.astype(np.int64), deep=True),
+        numpy_to_vtkIdTypeArray(np.concatenate(list(cells)).astype(np.int64), deep=True),
+    )
+    return array

@@ -1,0 +1,172 @@
+"""Export a run: everything that ParaView, Tableau, Excel and pandas open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tensorview_insitu.export.curves import export_curve, export_tables, metrics_of
+from tensorview_insitu.export.files import Target
+from tensorview_insitu.export.gradient_norms import export_gradient_norms
+from tensorview_insitu.export.kernels import export_kernel_table, export_layer
+from tensorview_insitu.export.names import safe_names
+from tensorview_insitu.index import (
+    FORMAT,
+    VERSION,
+    Index,
+    LayerIndex,
+    NoExportError,
+    RunIndex,
+    TableIndex,
+    read_index,
+    write_index,
+)
+from tensorview_insitu.run.errors import NotInRunError
+from tensorview_insitu.run.reader import Run
+
+EXPORT_FOLDER = "paraview"
+
+
+def export_run(
+    run: Run,
+    folder: str | Path | None = None,
+    *,
+    layers: Sequence[str] | None = None,
+    every: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Write a run as time-series VTK, CSV and index.json; live and crashed runs too.
+
+    Exporting again after more epochs writes only the files that are new.
+
+    Args:
+        run: the run.
+        folder: where to; by default `paraview` in the run's folder.
+        layers: the layers to export, and to write as long tables too; by default all, without tables.
+        every: every n-th snapshot of a layer (and the last).
+        progress: called with the number of snapshots written and their total.
+
+    Returns:
+        The path of index.json.
+
+    Raises:
+        NotInRunError: there is no such layer in the run, or nothing was recorded yet.
+        ValueError: `every` is not positive.
+        OSError: the folder cannot be written.
+    """
+    if every < 1:
+        raise ValueError(f"Expected every to be a positive int. Received: every={every}.")
+    chosen = _chosen(run, layers)
+    target = _target(run, Path(folder) if folder is not None else run.folder / EXPORT_FOLDER)
+    notes: list[str] = list(run.identity.get("missing", []))
+    tables = export_tables(run, target)
+    epochs = run.scalars("epoch")
+    metrics = metrics_of(epochs)
+    curve = export_curve(run, target, metrics)
+    gradients = export_gradient_norms(run, target)
+    if gradients is not None:
+        tables["gradient_norms"] = gradients[1]
+    exported = _export_layers(run, target, chosen, every, progress)
+    if layers is not None:
+        tables |= _export_kernel_tables(run, target, exported, every, notes)
+    steps = run.steps()
+    about = run.identity
+    run_index: RunIndex = {
+        "name": run.name,
+        "run_id": about["run_id"],
+        "status": run.status,
+        "created": about["created"],
+        "steps": int(steps["step"].max()) if len(steps) else 0,
+        "epochs": float(run.epochs_at(steps["step"].to_numpy()[-1:])[0]) if len(steps) else 0.0,
+    }
+    index: Index = {
+        "format": FORMAT,
+        "version": VERSION,
+        "run": run_index,
+        "times": _times(run, chosen, [float(epoch) for epoch in epochs.get("epoch", [])]),
+        "tables": tables,
+        "metrics": metrics,
+        "curve": curve,
+        "gradient_norms": gradients[0] if gradients is not None else None,
+        "layers": exported,
+        "notes": notes,
+    }
+    write_index(target.folder, index)
+    return target.folder / "index.json"
+
+
+def _chosen(run: Run, layers: Sequence[str] | None) -> dict[str, list[str]]:
+    held: dict[str, list[str]] = {}
+    for layer, variable in run.variables():
+        held.setdefault(layer, []).append(variable)
+    for name in layers or ():
+        if name not in held:
+            raise NotInRunError(f'No layer "{name}" in this run. It holds: {", ".join(held) or "none yet"}.')
+    if not run.datasets():
+        raise NotInRunError(f"Nothing was recorded in {run.folder} yet. Try again after the first epoch.")
+    return held if layers is None else {name: held[name] for name in layers}
+
+
+def _target(run: Run, folder: Path) -> Target:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        fresh = read_index(folder)["run"]["run_id"] != run.identity["run_id"]
+    except NoExportError:
+        fresh = True
+    return Target(folder, fresh)
+
+
+def _export_layers(
+    run: Run,
+    target: Target,
+    chosen: dict[str, list[str]],
+    every: int,
+    progress: Callable[[int, int], None],
+) -> list[LayerIndex]:
+    kinds = {layer["path"]: layer["class"] for layer in run.identity.get("layers", [])}
+    # Names for all layers of the run, so that a layer's folder does not depend on what else is asked for.
+    folders = safe_names(dict.fromkeys(layer for layer, _ in run.variables()))
+    counts = [run.snapshot_count(name, v) for name, some in chosen.items() for v in some]
+    total, done = sum(-(-count // every) for count in counts), 0
+
+    def wrote() -> None:
+        nonlocal done
+        done += 1
+        progress(min(done, total), total)
+
+    return [
+        export_layer(
+            run,
+            target,
+            layer,
+            variables,
+            kind=kinds.get(layer, ""),
+            folder=f"layers/{folders[layer]}",
+            every=every,
+            wrote=wrote,
+        )
+        for layer, variables in chosen.items()
+    ]
+
+
+def _export_kernel_tables(
+    run: Run, target: Target, layers: list[LayerIndex], every: int, notes: list[str]
+) -> dict[str, TableIndex]:
+    tables = {}
+    for layer in layers:
+        for variable in layer["variables"]:
+            if variable["name"].endswith("kernel"):
+                name = f"{layer['folder'].removeprefix('layers/')}_{variable['name']}"
+                file = f"tables/{name}.csv"
+                table, note = export_kernel_table(run, target, layer["name"], variable["name"], file, every)
+                tables[name] = table
+                notes += [note] if note else []
+    return tables
+
+
+def _times(run: Run, chosen: dict[str, list[str]], epochs: list[float]) -> list[float]:
+    times = set(epochs)
+    for layer, variables in chosen.items():
+        for variable in variables:
+            times.update(run.snapshot_epochs(layer, variable).tolist())
+    return sorted(times)
