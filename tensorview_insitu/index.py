@@ -62,20 +62,22 @@ class CurveIndex(TypedDict):
 class GradientNormsIndex(TypedDict):
     """Gradient norms: a heat map (variable x step) and lines.
 
-    `log_range` is that of log10 of the norms; a column of the heat map, and a row of the lines, stands
-    for `steps_per_column` steps (their geometric mean).
+    `log_range` is that of log10 of the norms, `log_ranges` the same by variable. A column of the heat map,
+    and a row of the lines, stands for `steps_per_column` steps (their geometric mean). `row_height` is the
+    height of a row of the heat map, and `label_width` how far the names reach to its left, in steps.
     """
 
     variables: list[str]
     heat_map: str
     labels: str
     lines: str
-    line_columns: list[str]
     now: str
     log_range: Range
+    log_ranges: list[Range]
     steps: int
     steps_per_column: int
     row_height: float
+    label_width: float
 
 
 class VariableIndex(TypedDict):

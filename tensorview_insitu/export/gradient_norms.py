@@ -20,7 +20,8 @@ from tensorview_insitu.run.reader import Run
 
 _MOST_COLUMNS = 1000
 _MOST_LABELS = 24
-_HEIGHT = 0.45  # of the heat map, in units of its width
+_LONGEST_LABEL = 30
+_HEIGHT = 0.24  # of the heat map, in units of its width
 _CLOCK = ("step", "epoch", "batch", "wall_time")
 
 
@@ -43,7 +44,7 @@ def export_gradient_norms(run: Run, target: Target) -> tuple[GradientNormsIndex,
         cell_data={"log10_norm": heat[:, ::-1, None]},  # the first variable on top
         spacing=(float(per_column), row_height, 1.0),
     )
-    _write_labels(target, variables, row_height)
+    label_width = _write_labels(target, variables, row_height)
     lines = pd.DataFrame(np.where(columns > 0, columns, np.nan), columns=pd.Index(variables))
     lines.insert(0, "step", column_steps)
     line_table = write_table(target.folder, "gradient_norms/lines.csv", lines)
@@ -53,12 +54,13 @@ def export_gradient_norms(run: Run, target: Target) -> tuple[GradientNormsIndex,
         "heat_map": "gradient_norms/heat_map.vti",
         "labels": "gradient_norms/labels.vtp",
         "lines": line_table["file"],
-        "line_columns": line_table["columns"][1:],
         "now": "gradient_norms/now.pvd",
         "log_range": finite_range(heat),
+        "log_ranges": [finite_range(column) for column in heat.T],
         "steps": width,
         "steps_per_column": per_column,
         "row_height": row_height,
+        "label_width": label_width,
     }
     return index, write_table(target.folder, "tables/gradient_norms.csv", _tidy(table, variables))
 
@@ -85,14 +87,14 @@ def _tidy(table: pd.DataFrame, variables: list[str]) -> pd.DataFrame:
     return long.drop(columns="path").sort_values("step", kind="stable")
 
 
-def _write_labels(target: Target, variables: list[str], row_height: float) -> None:
+def _write_labels(target: Target, variables: list[str], row_height: float) -> float:
     # Tick labels of ParaView's axes are numbers only: the names become geometry beside the rows.
     shown = spread(len(variables), _MOST_LABELS)
     size = 0.55 * row_height * max(1.0, len(variables) / len(shown))
     append = vtkAppendPolyData()
     for row in shown:
         text = vtkVectorText()
-        text.SetText(variables[row])
+        text.SetText(_shortened(variables[row]))
         text.Update()
         left, right, bottom, top, *_ = text.GetOutput().GetBounds()
         place = vtkTransform()
@@ -106,6 +108,11 @@ def _write_labels(target: Target, variables: list[str], row_height: float) -> No
         append.AddInputData(moved.GetOutput())
     append.Update()
     save(target.path("gradient_norms/labels.vtp"), append.GetOutput())
+    return -float(append.GetOutput().GetBounds()[0])
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_LABEL else "..." + name[3 - _LONGEST_LABEL :]
 
 
 def _write_now(run: Run, target: Target, height: float) -> None:

@@ -1,0 +1,178 @@
+"""Scene: what ParaView is to show, as plain data; it knows no file format.
+
+A scene is a list of nodes (readers, filters, colour maps, views, displays), each with the properties
+that differ from ParaView's defaults, under the names that ParaView's XML uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of the export, relative to the folder of index.json."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class ArrayChoice:
+    """An array of a data set.
+
+    Args:
+        association: `"POINTS"`, `"CELLS"` or `"ROWS"`.
+        name: the array's name.
+    """
+
+    association: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """What a chart says of its series, by the name of their arrays."""
+
+    by_array: Mapping[str, Any]
+
+
+Scalar = bool | int | float | str
+Value = Union[Scalar, DataFile, ArrayChoice, Series, "Node", Sequence[Scalar | DataFile]]
+
+
+@dataclass(eq=False)
+class Node:
+    """One proxy.
+
+    Args:
+        kind: its key in `proxies.PROXIES`.
+        name: what ParaView's pipeline browser calls it; no two nodes of a scene share one.
+        properties: by their XML names.
+        inner: properties of a proxy that this one owns (a view's AxesGrid, a filter's Transform).
+    """
+
+    kind: str
+    name: str
+    properties: dict[str, Value] = field(default_factory=dict)
+    inner: dict[str, dict[str, Value]] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class View(Node):
+    """A view, what it displays, and its colour bars."""
+
+    displays: list[Node] = field(default_factory=list)
+    colour_bars: list[Node] = field(default_factory=list)
+
+    def show(self, source: Node, kind: str, **properties: Value) -> None:
+        """Display `source` as a representation of this kind."""
+        name = f"{source.name} in {self.name}"
+        self.displays.append(Node(kind, name, {"Input": source, **properties}))
+
+    def colour_bar(self, colours: Node, title: str, **properties: Value) -> None:
+        """Show what the colours mean."""
+        bar = {"LookupTable": colours, "Title": title, **properties}
+        self.colour_bars.append(
+            Node("ScalarBarWidgetRepresentation", f"bar {colours.name} in {self.name}", bar)
+        )
+
+
+@dataclass(frozen=True)
+class Split:
+    """A part of the window, divided in two.
+
+    Args:
+        direction: `"horizontal"` (side by side) or `"vertical"` (one above the other).
+        first: a view or a split: left, or above.
+        second: right, or below.
+        fraction: the share of `first`.
+    """
+
+    direction: str
+    first: Split | View
+    second: Split | View
+    fraction: float = 0.5
+
+
+@dataclass
+class Scene:
+    """Everything that one ParaView state holds.
+
+    Args:
+        title: a sentence that says what it shows.
+        times: the times of its animation.
+        sources: readers and filters, each after its input.
+        colour_maps: shared by displays.
+        views: in the order in which they were made.
+        layout: how they lie in the window.
+    """
+
+    title: str
+    times: list[float]
+    sources: list[Node] = field(default_factory=list)
+    colour_maps: list[Node] = field(default_factory=list)
+    views: list[View] = field(default_factory=list)
+    layout: Split | View | None = None
+
+    def source(self, kind: str, name: str, **properties: Value) -> Node:
+        """Add a reader or a filter."""
+        node = Node(kind, name, properties)
+        self.sources.append(node)
+        return node
+
+    def transform(self, name: str, source: Node, **transform: Value) -> Node:
+        """Add a filter that moves and scales: `Scale=[x, y, z]`, `Position=[x, y, z]`."""
+        node = Node("TransformFilter", name, {"Input": source}, {"Transform": transform})
+        self.sources.append(node)
+        return node
+
+    def colour_map(self, name: str, **properties: Value) -> Node:
+        """Add a colour map."""
+        node = Node("PVLookupTable", name, properties)
+        self.colour_maps.append(node)
+        return node
+
+    def view(
+        self,
+        kind: str,
+        name: str,
+        properties: dict[str, Value],
+        axes: dict[str, Value] | None = None,
+    ) -> View:
+        """Add a view; `axes` are the properties of its axes grid."""
+        view = View(kind, name, properties, {"AxesGrid": axes} if axes else {})
+        self.views.append(view)
+        return view
+
+
+WINDOW = (1280, 720)
+
+
+def sizes(layout: Split | View, window: tuple[int, int] = WINDOW) -> dict[int, list[int]]:
+    """How large each view is when the layout fills the window, by the view's `id`."""
+    width, height = window
+    if isinstance(layout, View):
+        return {id(layout): [width, height]}
+    if layout.direction == "horizontal":
+        first = round(width * layout.fraction)
+        parts = [(first, height), (width - first, height)]
+    else:
+        first = round(height * layout.fraction)
+        parts = [(width, first), (width, height - first)]
+    return {**sizes(layout.first, parts[0]), **sizes(layout.second, parts[1])}
+
+
+def tree(layout: Split | View) -> list[Split | View | None]:
+    """The layout as a complete binary tree in heap order: the children of i are 2i+1 and 2i+2."""
+    cells: dict[int, Split | View] = {}
+
+    def place(at: int, part: Split | View) -> None:
+        cells[at] = part
+        if isinstance(part, Split):
+            place(2 * at + 1, part.first)
+            place(2 * at + 2, part.second)
+
+    place(0, layout)
+    return [cells.get(i) for i in range(max(cells) + 1)]

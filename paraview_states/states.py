@@ -1,0 +1,91 @@
+"""Write the states and scripts of an export, and never over what a user has edited."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tensorview_insitu.index import read_index
+
+from .pvpython import pvpython
+from .pvsm import pvsm
+from .views import VIEWS, ImpossibleViewError, check_view
+
+STATE_FOLDER = "states"
+_WRITTEN = ".written.json"
+
+
+@dataclass
+class Report:
+    """What became of the states.
+
+    Args:
+        written: the states and scripts that are as this version writes them.
+        kept: those that a user has edited: left alone.
+        impossible: by view, what it lacks.
+    """
+
+    written: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+    impossible: dict[str, str] = field(default_factory=dict)
+
+
+def write_states(folder: Path, views: Sequence[str] | None = None) -> Report:
+    """Write `states/<view>.pvsm` and `.py` beside the data of an export.
+
+    Args:
+        folder: the folder of index.json.
+        views: which; by default all that the export has data for.
+
+    Raises:
+        ValueError: there is no such view.
+        NoExportError: there is no export in `folder`.
+        ImpossibleViewError: a view was named that the export has no data for.
+    """
+    index = read_index(folder)
+    states = folder / STATE_FOLDER
+    states.mkdir(exist_ok=True)
+    hashes = _hashes(states)
+    report = Report()
+    for name in [check_view(view) for view in views] if views else VIEWS:
+        try:
+            scene = VIEWS[name](index)
+        except ImpossibleViewError as error:
+            if views:
+                raise ImpossibleViewError(f"No view {name} of this run: {error}.") from None
+            report.impossible[name] = str(error)
+            continue
+        texts = {
+            states / f"{name}.pvsm": pvsm(scene, folder.resolve()),
+            states / f"{name}.py": pvpython(scene, name),
+        }
+        for path, text in texts.items():
+            if path.exists() and _hash(path.read_bytes()) != hashes.get(path.name):
+                report.kept.append(path)
+                continue
+            _replace(path, text)
+            hashes[path.name] = _hash(text.encode())
+            report.written.append(path)
+    _replace(states / _WRITTEN, json.dumps(hashes, indent=1))
+    return report
+
+
+def _hashes(states: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads((states / _WRITTEN).read_text()))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(text.encode())
+    os.replace(temporary, path)

@@ -1,0 +1,251 @@
+"""How the weights of single grid cells move through the epochs, filter by filter."""
+
+from __future__ import annotations
+
+from tensorview_insitu.index import Index, LayerIndex, SheetsIndex
+
+from .. import colour_maps, look
+from ..look import Line
+from ..scene import ArrayChoice, DataFile, Node, Scene, Split, Value, View
+from .impossible import ImpossibleViewError
+
+_FILTERS, _EPOCHS, _HEIGHT = 2.0, 2.0, 0.9  # how long they are drawn
+_GAP = 0.34  # between stacked sheets
+_BETWEEN = 0  # Threshold's method: between two values
+_NOT_DRAWN = ["weight", "height", "epoch", "cell", "Points_X", "Points_Y", "Points_Z", "Points_Magnitude"]
+
+
+def kernel_propagation(
+    index: Index, layer: str | None = None, cells: tuple[tuple[int, ...], ...] | None = None
+) -> Scene:
+    """The paper's figures 7 and 8.
+
+    Args:
+        index: of the export.
+        layer: which layer; by default the first with a kernel.
+        cells: the two grid cells, as `((0, 2), (1, 1))`; by default the upper right and the centre.
+    """
+    chosen = _layer(index, layer)
+    sheets = chosen["sheets"]
+    assert sheets is not None
+    first, second = _cells(sheets, cells)
+    scene = Scene(f"Kernel propagation of {look.run_name(index)}", index["times"])
+    surface = scene.source("XMLPolyDataReader", "sheets", FileName=[DataFile(sheets["file"])])
+    now = scene.source("PVDReader", "profile now", FileName=DataFile(sheets["now"]))
+    start = scene.source("XMLPolyDataReader", "profile first", FileName=[DataFile(sheets["first"])])
+    colours = scene.colour_map("weight", **colour_maps.signed(*sheets["range"]))
+    surfaces = [
+        _surface(scene, chosen["name"], sheets, cell, surface, now, colours) for cell in (first, second)
+    ]
+    lines = _lines(scene, chosen["name"], sheets, (first, second), now, start)
+    stack = _stack(scene, chosen["name"], sheets, surface, now)
+    scene.layout = Split(
+        "vertical",
+        Split("horizontal", surfaces[0], surfaces[1]),
+        Split("horizontal", lines, stack),
+    )
+    return scene
+
+
+def _layer(index: Index, name: str | None) -> LayerIndex:
+    having = [layer for layer in index["layers"] if layer["sheets"] is not None]
+    if not having:
+        raise ImpossibleViewError("no kernel was exported")
+    if name is None:
+        return having[0]
+    for layer in having:
+        if layer["name"] == name:
+            return layer
+    names = ", ".join(layer["name"] for layer in having)
+    raise ValueError(f'No layer "{name}" with a kernel in this export. It holds: {names}.')
+
+
+def _cells(sheets: SheetsIndex, wanted: tuple[tuple[int, ...], ...] | None) -> tuple[list[int], list[int]]:
+    held = sheets["cells"]
+    if wanted is None:
+        corner = [0] * (len(held[-1]) - 1) + held[-1][-1:]  # the right end of the first row
+        return corner, held[len(held) // 2]
+    for cell in wanted:
+        if list(cell) not in held:
+            raise ValueError(f"No cell {tuple(cell)} in this kernel. Its last is {tuple(held[-1])}.")
+    return list(wanted[0]), list(wanted[-1])
+
+
+def _surface(
+    scene: Scene,
+    layer: str,
+    sheets: SheetsIndex,
+    cell: list[int],
+    surface: Node,
+    now: Node,
+    colours: Node,
+) -> View:
+    label = _label(cell)
+    scale = _scale(sheets)
+    view = look.render_view(
+        scene,
+        f"cell {label}",
+        position=[_FILTERS / 2 - 2.6, _EPOCHS / 2 - 3.6, 3.4],
+        focus=[_FILTERS / 2 + 0.15, _EPOCHS / 2 - 0.1, -0.05],
+        up=[0.0, 0.0, 1.0],
+        parallel_scale=1.45,
+        axes={
+            "XTitle": "filter",
+            "YTitle": "epoch",
+            "ZTitle": "weight",
+            "DataScale": scale,
+            **look.ticks("X", (0, sheets["filters"] - 1)),
+            **look.ticks("Y", sheets["epoch_range"]),
+            **look.ticks("Z", sheets["range"], 4),
+        },
+    )
+    sheet = _one_cell(scene, f"cell {label}", sheets, cell, surface)
+    view.show(
+        sheet,
+        "UnstructuredGridRepresentation",
+        Representation="Surface",
+        **look.by_array("weight", colours),
+    )
+    line = _one_cell(scene, f"cell {label} now", sheets, cell, now, lift=0.01)
+    view.show(
+        line,
+        "UnstructuredGridRepresentation",
+        Representation="Wireframe",
+        LineWidth=3.0,
+        **look.one_colour(look.INK, flat=True),
+    )
+    look.colour_bar(view, colours, "weight")
+    look.caption(
+        scene,
+        view,
+        f"caption {label}",
+        f"{layer}, grid cell {label}: weight of every filter{_of_channel(sheets)}",
+    )
+    look.epoch_caption(scene, view, f"epoch {label}", now)
+    return view
+
+
+def _one_cell(
+    scene: Scene, name: str, sheets: SheetsIndex, cell: list[int], source: Node, lift: float = 0.0
+) -> Node:
+    """The sheet (or line) of one cell, raised by its weight and drawn in the view's box."""
+    number = sheets["cells"].index(cell)
+    scale = _scale(sheets)
+    only = scene.source(
+        "Threshold",
+        f"{name} only",
+        Input=source,
+        SelectInputScalars=ArrayChoice("POINTS", "cell"),
+        ThresholdMethod=_BETWEEN,
+        LowerThreshold=float(number),
+        UpperThreshold=float(number),
+    )
+    raised = scene.source(
+        "WarpScalar",
+        f"{name} raised",
+        Input=only,
+        SelectInputScalars=ArrayChoice("POINTS", "height"),
+        UseNormal=1,
+        Normal=[0.0, 0.0, 1.0],
+        ScaleFactor=scale[2],
+    )
+    return scene.transform(
+        name, raised, Scale=[scale[0], scale[1], 1.0], Position=[0.0, 0.0, lift - float(number)]
+    )
+
+
+def _lines(
+    scene: Scene,
+    layer: str,
+    sheets: SheetsIndex,
+    cells: tuple[list[int], list[int]],
+    now: Node,
+    start: Node,
+) -> View:
+    room: dict[str, Value] = {
+        **look.room_above(sheets["range"], 0.45),
+        "BottomAxisUseCustomRange": 1,
+        "BottomAxisRangeMinimum": 0.0,
+        "BottomAxisRangeMaximum": float(sheets["filters"] - 1),
+    }
+    view = look.chart(
+        scene,
+        f"{layer}: at the first and the current epoch",
+        x="filter",
+        y="weight",
+        **room,
+    )
+    for cell, colour in zip(cells, (look.TRAINING, look.VALIDATION), strict=True):
+        number = sheets["cells"].index(cell)
+        for source, when, dashed in ((start, "first", True), (now, "now", False)):
+            only = scene.source(
+                "Threshold",
+                f"line {_label(cell)} {when}",
+                Input=source,
+                SelectInputScalars=ArrayChoice("POINTS", "cell"),
+                ThresholdMethod=_BETWEEN,
+                LowerThreshold=float(number),
+                UpperThreshold=float(number),
+            )
+            line = Line("weight", f"{_label(cell)} {when}", colour, dashed=dashed)
+            others = [name for name in _NOT_DRAWN if name != "weight"]
+            look.draw_lines(view, only, "filter", [line], others=others, association=look.POINTS)
+    return view
+
+
+def _stack(scene: Scene, layer: str, sheets: SheetsIndex, surface: Node, now: Node) -> View:
+    scale = _scale(sheets)
+    labels = [_label(cell) for cell in sheets["cells"]]
+    colours = scene.colour_map("cell", **colour_maps.categories(labels))
+    # Sheets lie one unit apart, and are raised by at most half of one.
+    reach = max(abs(value) for value in sheets["range"]) or 1.0
+    height = _GAP * max(0, len(labels) - 1)
+    view = look.render_view(
+        scene,
+        "all cells",
+        position=[_FILTERS / 2 - 2.6, _EPOCHS / 2 - 3.6, height / 2 + 1.6],
+        focus=[_FILTERS / 2, _EPOCHS / 2, height / 2],
+        up=[0.0, 0.0, 1.0],
+        parallel_scale=2.25,
+        axes={
+            "XTitle": "filter",
+            "YTitle": "epoch",
+            "DataScale": [scale[0], scale[1], _GAP],
+            **look.ticks("X", (0, sheets["filters"] - 1)),
+            **look.ticks("Y", sheets["epoch_range"]),
+            **look.no_ticks("Z"),
+        },
+    )
+    raised = scene.source(
+        "WarpScalar",
+        "all cells raised",
+        Input=surface,
+        SelectInputScalars=ArrayChoice("POINTS", "height"),
+        UseNormal=1,
+        Normal=[0.0, 0.0, 1.0],
+        ScaleFactor=0.75 / reach,
+    )
+    drawn = scene.transform("all cells", raised, Scale=[scale[0], scale[1], _GAP])
+    view.show(drawn, "GeometryRepresentation", Representation="Surface", **look.by_array("cell", colours))
+    look.colour_bar(view, colours, "grid cell", DrawNanAnnotation=0)
+    look.caption(scene, view, "caption all", f"{layer}: all grid cells, one above the other")
+    return view
+
+
+def _scale(sheets: SheetsIndex) -> list[float]:
+    low, high = sheets["range"]
+    return [
+        look.scale_to(_FILTERS, (0, sheets["filters"] - 1)),
+        look.scale_to(_EPOCHS, sheets["epoch_range"]),
+        look.scale_to(_HEIGHT, (min(low, 0.0), max(high, 0.0))),
+    ]
+
+
+def _label(cell: list[int]) -> str:
+    return "(" + ", ".join(map(str, cell)) + ")"
+
+
+def _of_channel(sheets: SheetsIndex) -> str:
+    if sheets["channels"] == 1:
+        return ""
+    return f" (input channel {sheets['channel']} of {sheets['channels']})"

@@ -1,0 +1,72 @@
+"""The training as a path through (epoch, loss, metric), with a marker at the current time."""
+
+from __future__ import annotations
+
+from tensorview_insitu.index import Index
+
+from .. import colour_maps, look
+from ..scene import DataFile, Scene
+from .impossible import ImpossibleViewError
+
+_BOX = (2.0, 1.1, 1.0)  # how long epochs, loss and metric are drawn
+
+
+def training_curve_3d(index: Index) -> Scene:
+    """The paper's figure 2: a coloured tube for training, a thin one for validation."""
+    curve = index["curve"]
+    if curve is None:
+        raise ImpossibleViewError("the run has no loss together with another metric at an epoch's end")
+    metric = curve["metric"]
+    ranges = (curve["epoch_range"], curve["loss_range"], curve["metric_range"])
+    scale = [look.scale_to(length, extent) for length, extent in zip(_BOX, ranges, strict=True)]
+    centre = [s * (low + high) / 2 for s, (low, high) in zip(scale, ranges, strict=True)]
+    scene = Scene(f"Training curve in 3-D of {look.run_name(index)}", index["times"])
+
+    training = scene.source("XMLPolyDataReader", "training", FileName=[DataFile(curve["training"])])
+    drawn = scene.transform("training scaled", training, Scale=scale)
+    tube = scene.source("TubeFilter", "training tube", Input=drawn, Radius=0.022, NumberOfSides=24)
+    now = scene.source("PVDReader", "now", FileName=DataFile(curve["now"]))
+    marker = scene.transform("marker", now, Scale=scale)
+    colours = scene.colour_map("loss", **colour_maps.magnitude(*curve["loss_range"]))
+
+    view = look.render_view(
+        scene,
+        "training curve",
+        position=[centre[0] - 2.2, centre[1] - 3.6, centre[2] + 1.9],
+        focus=[centre[0], centre[1], centre[2] - 0.06],
+        up=[0.0, 0.0, 1.0],
+        parallel_scale=1.12,
+        large=True,
+        axes={
+            "XTitle": "epoch",
+            "YTitle": "loss",
+            "ZTitle": metric,
+            "DataScale": scale,
+            **look.ticks("X", ranges[0]),
+            **look.ticks("Y", ranges[1]),
+            **look.ticks("Z", ranges[2]),
+        },
+    )
+    view.show(tube, "GeometryRepresentation", Representation="Surface", **look.by_array("loss", colours))
+    legend = "tube: training, ball: current epoch"
+    if curve["validation"]:
+        validation = scene.source("XMLPolyDataReader", "validation", FileName=[DataFile(curve["validation"])])
+        moved = scene.transform("validation scaled", validation, Scale=scale)
+        thin = scene.source("TubeFilter", "validation tube", Input=moved, Radius=0.009, NumberOfSides=16)
+        view.show(
+            thin, "GeometryRepresentation", Representation="Surface", **look.one_colour(look.VALIDATION)
+        )
+        legend = "tube: training, thin orange: validation, ball: current epoch"
+    view.show(
+        marker,
+        "GeometryRepresentation",
+        Representation="Points",
+        PointSize=20.0,
+        RenderPointsAsSpheres=1,
+        **look.one_colour(look.NOW),
+    )
+    look.colour_bar(view, colours, "training loss", large=True)
+    look.caption(scene, view, "caption", f"{look.run_name(index)}: epoch, loss and {metric}\n{legend}")
+    look.epoch_caption(scene, view, "epoch", now)
+    scene.layout = view
+    return scene

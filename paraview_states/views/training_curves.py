@@ -1,0 +1,71 @@
+"""Loss and metric over the epochs as 2-D charts: raw and normalised, training and validation."""
+
+from __future__ import annotations
+
+from tensorview_insitu.index import Index, MetricIndex
+
+from .. import look
+from ..look import Line
+from ..scene import DataFile, Node, Scene, Split, View
+from .impossible import ImpossibleViewError
+
+
+def training_curves(index: Index) -> Scene:
+    """The paper's figures 3 and 4. Normalised is min-max: each curve from its least (0) to its most (1)."""
+    metrics = index["metrics"]
+    if not metrics or metrics[0]["training"] is None:
+        raise ImpossibleViewError("the run has no loss at an epoch's end")
+    scene = Scene(f"Training curves of {look.run_name(index)}", index["times"])
+    table = index["tables"]["epochs"]
+    raw = scene.source("CSVReader", "epochs", FileName=[DataFile(table["file"])])
+    normalised = scene.source(
+        "CSVReader", "epochs normalised", FileName=[DataFile(index["tables"]["epochs_normalised"]["file"])]
+    )
+    shown = metrics[:2]
+    upper = [_raw(scene, raw, metric, table["columns"]) for metric in shown]
+    lower = [
+        _normalised(scene, normalised, shown, kind, table["columns"])
+        for kind in ("training", "validation")
+        if any(metric[kind] for metric in shown)  # type: ignore[literal-required]
+    ]
+    scene.layout = Split("vertical", _beside(upper), _beside(lower))
+    return scene
+
+
+def _raw(scene: Scene, source: Node, metric: MetricIndex, columns: list[str]) -> View:
+    # A loss falls and other metrics mostly rise: the legend goes where the lines end up least.
+    legend = look.TOP_RIGHT if metric["name"] == "loss" else look.BOTTOM_RIGHT
+    name = metric["name"].replace("_", " ")
+    view = look.chart(scene, name, x="epoch", y=name, LegendLocation=legend)
+    lines = []
+    if metric["training"]:
+        lines.append(Line(metric["training"], "training", look.TRAINING))
+    if metric["validation"]:
+        lines.append(Line(metric["validation"], "validation", look.VALIDATION, dashed=True))
+    look.draw_lines(view, source, "epoch", lines, others=_others(columns, lines))
+    return view
+
+
+def _normalised(
+    scene: Scene, source: Node, metrics: list[MetricIndex], kind: str, columns: list[str]
+) -> View:
+    view = look.chart(
+        scene, f"{kind}, normalised", x="epoch", y="share of its range", LegendLocation=look.RIGHT
+    )
+    colours = [look.TRAINING, look.VALIDATION]
+    lines = [
+        Line(metric[kind], metric["name"], colour, dashed=bool(number))  # type: ignore[literal-required]
+        for number, (metric, colour) in enumerate(zip(metrics, colours, strict=False))
+        if metric[kind]  # type: ignore[literal-required]
+    ]
+    look.draw_lines(view, source, "epoch", lines, others=_others(columns, lines))
+    return view
+
+
+def _others(columns: list[str], lines: list[Line]) -> list[str]:
+    drawn = {line.array for line in lines}
+    return [column for column in columns if column not in drawn and column != "epoch"]
+
+
+def _beside(views: list[View]) -> Split | View:
+    return views[0] if len(views) == 1 else Split("horizontal", views[0], views[1])

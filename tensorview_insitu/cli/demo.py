@@ -1,0 +1,105 @@
+"""`demo [OUT]`: the whole way on real data: train, record, export, render."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+from tensorview_insitu.cli.command import add_command
+
+_EPOCHS_OF_DIGITS = 20
+_EPOCHS_OF_IMAGES = 10
+
+
+def add_to(commands: Any) -> None:
+    """Add this command."""
+    parser = add_command(
+        commands,
+        "demo",
+        run,
+        "Train a small network on real handwritten digits (or the paper's network on a folder of images), "
+        "record it, export it and render the views.",
+        "tensorview-insitu demo out --epochs 20",
+    )
+    parser.add_argument("out", metavar="OUT", nargs="?", default="out", help="where to (default: out)")
+    parser.add_argument("--images", metavar="DIR", help="a folder with a sub-folder of images per class")
+    parser.add_argument("--epochs", type=int, metavar="N", help="default: 20, or 10 with --images")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="of weights and shuffling (default: 0)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do it all."""
+    if options.epochs is not None and options.epochs < 1:
+        raise ValueError(f"Expected --epochs to be a positive number. Received: {options.epochs}")
+    folder = Path(options.out) / "run"
+    _train(folder, options.images, options.epochs, options.seed)
+
+    from tensorview_insitu.cli.export import export
+    from tensorview_insitu.cli.paraview_process import NoParaViewError
+    from tensorview_insitu.cli.render import render
+
+    export(str(folder), None, None, 1)
+    print("rendering the views", flush=True)
+    try:
+        pictures = render(str(folder))
+    except NoParaViewError as error:
+        pictures = []
+        print(f"no pictures: {error}")
+    _tell(folder, pictures)
+    return 0
+
+
+def _train(folder: Path, images: str | None, epochs: int | None, seed: int) -> None:
+    from tensorview_insitu.demo.digits import load_digits
+    from tensorview_insitu.demo.images import SIZE, load_images
+    from tensorview_insitu.run.writer import refuse_taken
+
+    refuse_taken(folder, overwrite=False)
+    samples = load_images(Path(images)) if images is not None else load_digits()
+    # TensorFlow tells of its CPU features on every start; its errors are still shown.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+
+    from tensorview_insitu.callbacks import InSituRecorder
+    from tensorview_insitu.demo.networks import digits_network, paper_network
+
+    keras.utils.set_random_seed(seed)
+    training, validation = samples.split(seed)
+    classes = len(samples.classes)
+    if images is not None:
+        model, batch, epochs = paper_network(classes, SIZE), 8, epochs or _EPOCHS_OF_IMAGES
+    else:
+        model, batch, epochs = digits_network(classes), 32, epochs or _EPOCHS_OF_DIGITS
+    print(
+        f"training {model.name} on {len(training.images)} images of {classes} classes "
+        f"({len(validation.images)} for validation), {epochs} epochs",
+        flush=True,
+    )
+    model.fit(
+        training.images,
+        training.labels,
+        validation_data=(validation.images, validation.labels),
+        batch_size=batch,
+        epochs=epochs,
+        verbose=2,
+        callbacks=[InSituRecorder(folder)],
+    )
+
+
+def _tell(folder: Path, pictures: list[Path]) -> None:
+    export = folder / "paraview"
+    print(f"\nmade in {folder}:")
+    print("  run.h5                 everything recorded, one plain HDF5 file")
+    print("  paraview/tables        CSV for pandas, Tableau, Excel")
+    print("  paraview/layers, ...   VTK time series")
+    for state in sorted((export / "states").glob("*.pvsm")):
+        print(f"  paraview/states/{state.name} and .py")
+    for picture in pictures:
+        print(f"  {picture.relative_to(folder.resolve())}")
+    print("\nopen it in ParaView:")
+    print(f"  tensorview-insitu open {shlex.quote(str(folder))}")

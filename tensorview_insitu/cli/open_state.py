@@ -1,0 +1,50 @@
+"""`open RUN`: a run in the ParaView window."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tensorview_insitu.cli.command import add_command
+
+_DEFAULT_VIEW = "kernel_propagation"
+
+
+def add_to(commands: Any) -> None:
+    """Add this command."""
+    parser = add_command(
+        commands,
+        "open",
+        run,
+        "Open a run in the ParaView window; exports it first when need be. The folder may have moved.",
+        "tensorview-insitu open runs/cxr --view training_curve_3d",
+    )
+    parser.add_argument("path", metavar="RUN", help="the folder of a run")
+    parser.add_argument(
+        "--view", default=_DEFAULT_VIEW, metavar="V", help=f"which view (default: {_DEFAULT_VIEW})"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Open it, and wait until the window is closed."""
+    from tensorview_insitu.cli.exported import export_folder, ready_state
+    from tensorview_insitu.cli.paraview_process import NoParaViewError, find
+    from tensorview_insitu.paraview_states.views import check_view
+
+    check_view(options.view)
+    folder = export_folder(options.path)
+    with tempfile.TemporaryDirectory() as scratch:
+        state = ready_state(folder, options.view, Path(scratch))
+        program = find("paraview")
+        if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            raise NoParaViewError(
+                f"There is no display to open a window on. `tensorview-insitu render {options.path}` makes "
+                f"pictures without one; on a machine with a display, open {state}."
+            )
+        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+        return subprocess.run([program, f"--state={state}"], env=environment, check=False).returncode

@@ -1,0 +1,203 @@
+"""`render RUN`: pictures and movies of a run, without a window."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from tensorview_insitu.cli.command import add_command
+from tensorview_insitu.cli.progress import progress_bar
+
+_FRAMES_WORTH_A_PROCESS = 8
+_FRAMES_PER_SECOND = 5
+
+
+def add_to(commands: Any) -> None:
+    """Add this command."""
+    parser = add_command(
+        commands,
+        "render",
+        run,
+        "Render the views of a run into RUN/paraview/images with pvpython; exports it first when need be.",
+        "tensorview-insitu render runs/cxr --view kernel_propagation --movie",
+    )
+    parser.add_argument("path", metavar="RUN", help="the folder of a run")
+    parser.add_argument("--view", action="append", metavar="V", help="this view; may be given again")
+    parser.add_argument("--size", default="1280x720", metavar="WxH", help="in pixels (default: 1280x720)")
+    parser.add_argument("--all", action="store_true", help="a picture for every time step, not only the last")
+    parser.add_argument("--movie", action="store_true", help="a movie too: MP4 with ffmpeg, else OGV or AVI")
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes side by side (default: by frames)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Render them."""
+    for path in render(
+        options.path,
+        options.view,
+        size=_size(options.size),
+        every_time=options.all,
+        movie=options.movie,
+        jobs=_jobs(options.jobs),
+    ):
+        print(path)
+    return 0
+
+
+def render(
+    path: str,
+    views: list[str] | None = None,
+    *,
+    size: tuple[int, int] = (1280, 720),
+    every_time: bool = False,
+    movie: bool = False,
+    jobs: int | None = None,
+) -> list[Path]:
+    """Render views of a run; the pictures and movies made.
+
+    Args:
+        path: a run's folder, or that of an export.
+        views: which; by default all that the export has data for.
+        size: of the pictures, in pixels.
+        every_time: a picture for every time step.
+        movie: a movie too.
+        jobs: how many processes; None chooses by the number of frames.
+    """
+    from tensorview_insitu.cli.exported import export_folder
+    from tensorview_insitu.cli.paraview_process import display, find
+    from tensorview_insitu.paraview_states.states import STATE_FOLDER, write_states
+    from tensorview_insitu.paraview_states.views import check_view
+
+    for name in views or ():
+        check_view(name)
+    pvpython = find("pvpython")
+    folder = export_folder(path).resolve()
+    report = write_states(folder, views)
+    names = views or sorted(
+        {
+            p.stem
+            for p in [*report.written, *report.kept]
+            if p.suffix == ".pvsm" and p.parent.name == STATE_FOLDER
+        }
+    )
+    made: list[Path] = []
+    with display() as environment, tempfile.TemporaryDirectory() as scratch:
+        for name in names:
+            job = _Job(folder, name, size, Path(scratch), pvpython, environment)
+            made += job.last_picture(jobs) if not every_time and not movie else job.frames(jobs)
+            made += job.movie() if movie else []
+    return made
+
+
+class _Job:
+    """The rendering of one view."""
+
+    def __init__(
+        self,
+        folder: Path,
+        view: str,
+        size: tuple[int, int],
+        scratch: Path,
+        pvpython: str,
+        environment: dict[str, str],
+    ) -> None:
+        from tensorview_insitu.cli.exported import ready_state
+        from tensorview_insitu.index import read_index
+
+        self._images = folder / "images"
+        self._view, self._size = view, size
+        self._scratch, self._pvpython, self._environment = scratch, pvpython, environment
+        self._times = read_index(folder)["times"]
+        self._state = ready_state(folder, view, scratch)
+        self._frame_files: list[Path] = []
+
+    def last_picture(self, jobs: int | None) -> list[Path]:
+        file = self._images / f"{self._view}.png"
+        self._render([(self._times[-1], file)], jobs)
+        return [file]
+
+    def frames(self, jobs: int | None) -> list[Path]:
+        """A picture for every time, and the last one under the view's own name."""
+        folder = self._images / self._view
+        self._frame_files = [folder / f"{i:04d}.png" for i in range(len(self._times))]
+        self._render(list(zip(self._times, self._frame_files, strict=True)), jobs)
+        last = self._images / f"{self._view}.png"
+        shutil.copyfile(self._frame_files[-1], last)
+        return [last, folder]
+
+    def movie(self) -> list[Path]:
+        """MP4 from the frames through ffmpeg; without it, what ParaView writes itself."""
+        base = self._images / self._view
+        ffmpeg = shutil.which("ffmpeg")
+        if ffmpeg is not None:
+            file = base.with_name(f"{base.name}.mp4")
+            subprocess.run(
+                [
+                    ffmpeg, "-y", "-loglevel", "error", "-framerate", str(_FRAMES_PER_SECOND),
+                    "-i", str(base / "%04d.png"),
+                    # yuv420p, which every player shows, takes even sizes only.
+                    "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p", str(file),
+                ],
+                check=True,
+            )  # fmt: skip
+            return [file]
+        lines: list[str] = []
+        self._pvpython_jobs([{"frames": [], "movie": str(base)}], lines.append)
+        names = [line.removeprefix("movie ") for line in lines if line.startswith("movie ")]
+        if not names or not names[0]:
+            raise RuntimeError(
+                "This ParaView writes no movies. Install ffmpeg: the frames are in " + str(base)
+            )
+        return [Path(names[0])]
+
+    def _render(self, frames: list[tuple[float, Path]], jobs: int | None) -> None:
+        for _, file in frames:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        count = jobs or min(os.cpu_count() or 1, -(-len(frames) // _FRAMES_WORTH_A_PROCESS))
+        shares = [frames[i::count] for i in range(min(count, len(frames)))]
+        done = 0
+        with progress_bar(f"rendering {self._view}") as progress:
+
+            def heard(line: str) -> None:
+                nonlocal done
+                done += line.startswith("frame ")
+                progress(done, len(frames))
+
+            jobs_to_do = [
+                {"frames": [{"time": time, "file": str(file)} for time, file in share]} for share in shares
+            ]
+            self._pvpython_jobs(jobs_to_do, heard)
+        if done != len(frames):
+            raise RuntimeError(f"pvpython made {done} of {len(frames)} pictures of {self._view}")
+
+    def _pvpython_jobs(self, jobs: list[dict[str, Any]], heard: Any) -> None:
+        from tensorview_insitu.cli.paraview_process import run_all
+
+        commands = []
+        program = resources.files("tensorview_insitu.scripts") / "render_frames.py"
+        with resources.as_file(program) as script:
+            for number, job in enumerate(jobs):
+                file = self._scratch / f"{self._view}-{number}.json"
+                file.write_text(json.dumps({"state": str(self._state), "size": self._size, **job}))
+                commands.append([self._pvpython, str(script), str(file)])
+            run_all(commands, self._environment, heard)
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d{1,4})x([1-9]\d{1,4})", text)
+    if match is None:
+        raise ValueError(f"Expected --size as WIDTHxHEIGHT in pixels, as 1920x1080. Received: {text}")
+    return int(match[1]), int(match[2])
+
+
+def _jobs(count: int | None) -> int | None:
+    if count is not None and count < 1:
+        raise ValueError(f"Expected --jobs to be a positive number. Received: {count}")
+    return count
