@@ -21,10 +21,11 @@ TRAINING = [0.0, 0.447, 0.698]
 VALIDATION = [0.835, 0.369, 0.0]
 NOW = [0.8, 0.1, 0.45]
 
-TOP_RIGHT, BOTTOM_RIGHT, RIGHT = 1, 2, 6
+_RIGHT_OF_CHART = 6
 _ANYWHERE, _LOWER_LEFT, _UPPER_CENTER = 0, 1, 6
 _SIDE_FACES = 1 | 2 | 8 | 16
 _DASHED = 2
+_DOT = 4
 POINTS = 0
 ROWS = 6
 
@@ -99,6 +100,7 @@ def chart(scene: Scene, name: str, *, x: str, y: str, **properties: Value) -> Vi
             "LeftAxisLabelFontSize": _LABEL_SIZE,
             "LeftAxisGridColor": _GRID,
             "LegendFontSize": _LABEL_SIZE,
+            "LegendLocation": _RIGHT_OF_CHART,
             **properties,
         },
     )
@@ -112,14 +114,14 @@ class Line:
         label: what the legend calls it.
         colour: red, green, blue.
         dashed: whether it is drawn dashed.
-        marker: whether it is drawn as points, not as a line.
+        dots: whether its values are marked, so that a lone one between gaps is seen.
     """
 
     def __init__(
-        self, array: str, label: str, colour: list[float], *, dashed: bool = False, marker: bool = False
+        self, array: str, label: str, colour: list[float], *, dashed: bool = False, dots: bool = False
     ) -> None:
         self.array, self.label, self.colour = array, label, colour
-        self.dashed, self.marker = dashed, marker
+        self.dashed, self.dots = dashed, dots
 
 
 def draw_lines(
@@ -147,11 +149,9 @@ def draw_lines(
         SeriesLabel=Series({line.array: line.label for line in lines}),
         SeriesColor=Series({line.array: line.colour for line in lines}),
         SeriesLineThickness=Series({line.array: 2 for line in lines}),
-        SeriesLineStyle=Series(
-            {line.array: 0 if line.marker else _DASHED if line.dashed else 1 for line in lines}
-        ),
-        SeriesMarkerStyle=Series({line.array: 4 if line.marker else 0 for line in lines}),
-        SeriesMarkerSize=Series({line.array: 9 if line.marker else 4 for line in lines}),
+        SeriesLineStyle=Series({line.array: _DASHED if line.dashed else 1 for line in lines}),
+        SeriesMarkerStyle=Series({line.array: _DOT if line.dots else 0 for line in lines}),
+        SeriesMarkerSize=Series({line.array: 5 for line in lines}),
     )
 
 
@@ -231,30 +231,28 @@ def one_colour(colour: list[float], *, flat: bool = False) -> dict[str, Value]:
     }
 
 
-def ticks(axis: str, extent: Range, most: int = 6) -> dict[str, Value]:
-    """Round labels for one axis of an axes grid: ParaView's own come so close that they meet its title."""
+def ticks(axis: str, extent: Range, most: int = 6, *, inside: bool = False) -> dict[str, Value]:
+    """Round labels for one axis of an axes grid: ParaView's own come so close that they meet its title.
+
+    Args:
+        axis: `"X"`, `"Y"` or `"Z"`.
+        extent: what the axis spans.
+        most: the most labels.
+        inside: leave out those at the ends, where they would meet another axis' labels.
+    """
     low, high = extent
+    margin = 0.08 * (high - low) if inside else 0.0
     step = 10.0 ** math.floor(math.log10(max(high - low, 1e-12)))
     step = next(s for s in (step / 5, step / 2, step, 2 * step, 5 * step) if (high - low) / s < most)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     labels = [round(i * step, 12) for i in range(first, last + 1)]
+    labels = [label for label in labels if low + margin <= label <= high - margin]
     return {f"{axis}AxisUseCustomLabels": 1, f"{axis}AxisLabels": labels}
 
 
 def no_ticks(axis: str) -> dict[str, Value]:
     """No labels for one axis of an axes grid."""
     return {f"{axis}Title": "", f"{axis}AxisUseCustomLabels": 1, f"{axis}AxisLabels": []}
-
-
-def room_above(extent: Range, share: float) -> dict[str, Value]:
-    """The left axis from the least of `extent` to above its most, so that a legend has room there."""
-    low, high = extent
-    size = (high - low) or 1.0
-    return {
-        "LeftAxisUseCustomRange": 1,
-        "LeftAxisRangeMinimum": low - 0.03 * size,
-        "LeftAxisRangeMaximum": high + share * size,
-    }
 
 
 def scale_to(length: float, extent: Range) -> float:

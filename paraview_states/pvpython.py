@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from .proxies import PROXIES
-from .scene import WINDOW, ArrayChoice, DataFile, Node, Scene, Series, Split, Value, View, tree
+from .scene import WINDOW, ArrayChoice, DataFile, Node, Scene, Series, Split, Value, View, rounded, tree
 
 _HEAD = '''\
 """{title}
@@ -30,6 +32,7 @@ EXPORT = Path(__file__).resolve().parent.parent
 
 def data(file):
     return str(EXPORT / file)
+
 
 '''
 
@@ -128,7 +131,10 @@ class _Script:
     def _set(self, variable: str, kind: str, properties: dict[str, Value]) -> None:
         python_names = PROXIES[kind].properties
         for key, value in properties.items():
-            self._say(f"{variable}.{python_names[key]} = {self._value(value)}")
+            line = f"{variable}.{python_names[key]} = {self._value(value)}"
+            if isinstance(value, list | tuple) and len(line) > 110:
+                line = f"{variable}.{python_names[key]} = [\n{self._rows(value)}]"
+            self._say(line)
 
     def _set_inner(self, variable: str, node: Node) -> None:
         for name, properties in node.inner.items():
@@ -147,7 +153,13 @@ class _Script:
             return "[" + ", ".join(self._value(one) for one in value) + "]"
         if isinstance(value, bool):
             return str(int(value))
-        return repr(value)
+        return repr(rounded(value)) if isinstance(value, float) else repr(value)
+
+    def _rows(self, values: Sequence[Any]) -> str:
+        # Colour maps are points of four numbers, texts and colours come in pairs and triples.
+        width = 4 if len(values) % 4 == 0 else 3 if len(values) % 3 == 0 else 2
+        rows = [values[i : i + width] for i in range(0, len(values), width)]
+        return "".join("    " + ", ".join(self._value(v) for v in row) + ",\n" for row in rows)
 
     def _new_name(self, text: str, node: Node) -> str:
         plain = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_").lower() or "it"

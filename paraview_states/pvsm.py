@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from .proxies import PROXIES
-from .scene import ArrayChoice, DataFile, Node, Scene, Series, Split, Value, View, sizes, tree
+from .scene import ArrayChoice, DataFile, Node, Scene, Series, Split, Value, View, rounded, sizes, tree
 
 # Newer ParaViews convert older states; a later version than the names we use would stop that.
 _VERSION = "5.11.0"
@@ -103,9 +103,8 @@ class _State:
         self._proxies(element, "Cues", [cue])
         self._property(element, "PlayMode", 2)  # by the time steps of the data
         times = self._scene.times
-        self._property(element, "StartTime", times[0])
-        self._property(element, "EndTime", times[-1])
-        self._property(element, "AnimationTime", times[-1])
+        for name, time in (("StartTime", times[0]), ("EndTime", times[-1]), ("AnimationTime", times[-1])):
+            self._property(element, name, repr(time))
         self._proxies(element, "TimeKeeper", [keeper])
         self._proxies(element, "ViewModules", views)
         self._register("animation", animation, "AnimationScene1")
@@ -150,7 +149,7 @@ class _State:
             return [str(self._folder / value.path)]
         if isinstance(value, bool):
             return [str(int(value))]
-        return [repr(value) if isinstance(value, float) else str(value)]
+        return [repr(rounded(value)) if isinstance(value, float) else str(value)]
 
     def _proxies(self, proxy: Element, name: str, numbers: list[int], *, is_input: bool = False) -> None:
         element = self._property_element(proxy, name, len(numbers))

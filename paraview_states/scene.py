@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Union
 
+from .proxies import PROXIES
+
 
 @dataclass(frozen=True)
 class DataFile:
@@ -57,6 +59,17 @@ class Node:
     name: str
     properties: dict[str, Value] = field(default_factory=dict)
     inner: dict[str, dict[str, Value]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # ParaView passes over a name that it does not know, in silence.
+        known = PROXIES[self.kind]
+        for name in self.properties:
+            if name not in known.properties:
+                raise KeyError(f"{self.kind} has no property {name!r} in proxies.py")
+        for inner, properties in self.inner.items():
+            for name in properties:
+                if name not in PROXIES[known.inner[inner]].properties:
+                    raise KeyError(f"{known.inner[inner]} has no property {name!r} in proxies.py")
 
 
 @dataclass(eq=False)
@@ -148,6 +161,11 @@ class Scene:
 
 
 WINDOW = (1280, 720)
+
+
+def rounded(value: float) -> float:
+    """A number as a person would write it: seven digits, which is all that a picture shows."""
+    return float(f"{value:.7g}")
 
 
 def sizes(layout: Split | View, window: tuple[int, int] = WINDOW) -> dict[int, list[int]]:

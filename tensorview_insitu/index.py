@@ -56,6 +56,7 @@ class CurveIndex(TypedDict):
     now: str
     epoch_range: Range
     loss_range: Range
+    training_loss_range: Range
     metric_range: Range
 
 
@@ -64,7 +65,8 @@ class GradientNormsIndex(TypedDict):
 
     `log_range` is that of log10 of the norms, `log_ranges` the same by variable. A column of the heat map,
     and a row of the lines, stands for `steps_per_column` steps (their geometric mean). `row_height` is the
-    height of a row of the heat map, and `label_width` how far the names reach to its left, in steps.
+    height of a row of the heat map, and `label_width` how far the names reach to its left, in steps. `gaps`
+    tells whether the lines have any: a norm of zero has no place on a log scale.
     """
 
     variables: list[str]
@@ -78,6 +80,7 @@ class GradientNormsIndex(TypedDict):
     steps_per_column: int
     row_height: float
     label_width: float
+    gaps: bool
 
 
 class VariableIndex(TypedDict):

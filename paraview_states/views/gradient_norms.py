@@ -96,24 +96,26 @@ def _lines(scene: Scene, norms: GradientNormsIndex) -> View:
     kernels = [name for name in columns if name.endswith("kernel")] or columns
     shown = _spread(kernels)
     mean = f", geometric mean of {norms['steps_per_column']} steps" * (norms["steps_per_column"] > 1)
+    gaps = " (a gap: zero or none)" if norms["gaps"] else ""
     count = f"{len(shown)} of {len(kernels)} kernels" if len(shown) < len(kernels) else "kernels"
     logs = [norms["log_ranges"][norms["variables"].index(name)] for name in shown]
     low, high = min(log[0] for log in logs), max(log[1] for log in logs)
     view = look.chart(
         scene,
-        f"gradient norms of the {count}, first layer dark, last light{mean}",
+        f"gradient norms of the {count}, first layer dark, last light{mean}{gaps}",
         x="step",
         y="norm",
         LeftAxisLogScale=1,
         LeftAxisUseCustomRange=1,
         LeftAxisRangeMinimum=10.0 ** (low - 0.1),
-        LeftAxisRangeMaximum=10.0 ** (high + 0.35 * max(1.0, high - low)),
+        LeftAxisRangeMaximum=10.0 ** (high + 0.1),
         BottomAxisUseCustomRange=1,
         BottomAxisRangeMinimum=0.0,
         BottomAxisRangeMaximum=float(norms["steps"]),
     )
     lines = [
-        Line(name, name, colour_maps.along(0.85 * i / max(1, len(shown) - 1))) for i, name in enumerate(shown)
+        Line(name, name, colour_maps.along(0.85 * i / max(1, len(shown) - 1)), dots=norms["gaps"])
+        for i, name in enumerate(shown)
     ]
     others = [c for c in columns if c not in shown]
     look.draw_lines(view, table, "step", lines, others=others)

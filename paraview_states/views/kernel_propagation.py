@@ -96,7 +96,7 @@ def _surface(
             "DataScale": scale,
             **look.ticks("X", (0, sheets["filters"] - 1)),
             **look.ticks("Y", sheets["epoch_range"]),
-            **look.ticks("Z", sheets["range"], 4),
+            **look.ticks("Z", sheets["range"], 4, inside=True),
         },
     )
     sheet = _one_cell(scene, f"cell {label}", sheets, cell, surface)
@@ -163,7 +163,6 @@ def _lines(
     start: Node,
 ) -> View:
     room: dict[str, Value] = {
-        **look.room_above(sheets["range"], 0.45),
         "BottomAxisUseCustomRange": 1,
         "BottomAxisRangeMinimum": 0.0,
         "BottomAxisRangeMaximum": float(sheets["filters"] - 1),
@@ -223,7 +222,7 @@ def _stack(scene: Scene, layer: str, sheets: SheetsIndex, surface: Node, now: No
         SelectInputScalars=ArrayChoice("POINTS", "height"),
         UseNormal=1,
         Normal=[0.0, 0.0, 1.0],
-        ScaleFactor=0.75 / reach,
+        ScaleFactor=0.6 / reach,
     )
     drawn = scene.transform("all cells", raised, Scale=[scale[0], scale[1], _GAP])
     view.show(drawn, "GeometryRepresentation", Representation="Surface", **look.by_array("cell", colours))

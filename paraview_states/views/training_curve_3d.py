@@ -27,7 +27,7 @@ def training_curve_3d(index: Index) -> Scene:
     tube = scene.source("TubeFilter", "training tube", Input=drawn, Radius=0.022, NumberOfSides=24)
     now = scene.source("PVDReader", "now", FileName=DataFile(curve["now"]))
     marker = scene.transform("marker", now, Scale=scale)
-    colours = scene.colour_map("loss", **colour_maps.magnitude(*curve["loss_range"]))
+    colours = scene.colour_map("loss", **colour_maps.magnitude(*curve["training_loss_range"]))
 
     view = look.render_view(
         scene,
@@ -44,7 +44,7 @@ def training_curve_3d(index: Index) -> Scene:
             "DataScale": scale,
             **look.ticks("X", ranges[0]),
             **look.ticks("Y", ranges[1]),
-            **look.ticks("Z", ranges[2]),
+            **look.ticks("Z", ranges[2], inside=True),
         },
     )
     view.show(tube, "GeometryRepresentation", Representation="Surface", **look.by_array("loss", colours))

@@ -33,10 +33,8 @@ def training_curves(index: Index) -> Scene:
 
 
 def _raw(scene: Scene, source: Node, metric: MetricIndex, columns: list[str]) -> View:
-    # A loss falls and other metrics mostly rise: the legend goes where the lines end up least.
-    legend = look.TOP_RIGHT if metric["name"] == "loss" else look.BOTTOM_RIGHT
     name = metric["name"].replace("_", " ")
-    view = look.chart(scene, name, x="epoch", y=name, LegendLocation=legend)
+    view = look.chart(scene, name, x="epoch", y=name)
     lines = []
     if metric["training"]:
         lines.append(Line(metric["training"], "training", look.TRAINING))
@@ -49,9 +47,7 @@ def _raw(scene: Scene, source: Node, metric: MetricIndex, columns: list[str]) ->
 def _normalised(
     scene: Scene, source: Node, metrics: list[MetricIndex], kind: str, columns: list[str]
 ) -> View:
-    view = look.chart(
-        scene, f"{kind}, normalised", x="epoch", y="share of its range", LegendLocation=look.RIGHT
-    )
+    view = look.chart(scene, f"{kind}, normalised", x="epoch", y="share of its range")
     colours = [look.TRAINING, look.VALIDATION]
     lines = [
         Line(metric[kind], metric["name"], colour, dashed=bool(number))  # type: ignore[literal-required]

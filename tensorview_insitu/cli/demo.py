@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 from pathlib import Path
@@ -12,6 +13,7 @@ from tensorview_insitu.cli.command import add_command
 
 _EPOCHS_OF_DIGITS = 20
 _EPOCHS_OF_IMAGES = 10
+_ASKED_FILE = "demo.json"
 
 
 def add_to(commands: Any) -> None:
@@ -36,8 +38,14 @@ def run(options: argparse.Namespace) -> int:
     """Do it all."""
     if options.epochs is not None and options.epochs < 1:
         raise ValueError(f"Expected --epochs to be a positive number. Received: {options.epochs}")
-    folder = Path(options.out) / "run"
-    _train(folder, options.images, options.epochs, options.seed)
+    name = Path(options.images).resolve().name if options.images is not None else "digits"
+    folder = Path(options.out) / name
+    asked = {"images": options.images, "epochs": options.epochs, "seed": options.seed}
+    if _has_run(folder, asked):
+        print(f"{folder} holds this training already: using it (another OUT trains anew)")
+    else:
+        _train(folder, options.images, options.epochs, options.seed)
+        (folder / _ASKED_FILE).write_text(json.dumps(asked))
 
     from tensorview_insitu.cli.export import export
     from tensorview_insitu.cli.paraview_process import NoParaViewError
@@ -52,6 +60,13 @@ def run(options: argparse.Namespace) -> int:
         print(f"no pictures: {error}")
     _tell(folder, pictures)
     return 0
+
+
+def _has_run(folder: Path, asked: dict[str, Any]) -> bool:
+    try:
+        return bool(json.loads((folder / _ASKED_FILE).read_text()) == asked)
+    except (OSError, ValueError):
+        return False
 
 
 def _train(folder: Path, images: str | None, epochs: int | None, seed: int) -> None:

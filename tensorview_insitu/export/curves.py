@@ -86,6 +86,7 @@ def export_curve(run: Run, target: Target, metrics: list[MetricIndex]) -> CurveI
         "now": _write_now(target, training, name, epochs),
         "epoch_range": finite_range(epochs["epoch"]),
         "loss_range": loss["range"],
+        "training_loss_range": finite_range(epochs["loss"]),
         "metric_range": other["range"],
     }
 

@@ -61,6 +61,7 @@ def export_gradient_norms(run: Run, target: Target) -> tuple[GradientNormsIndex,
         "steps_per_column": per_column,
         "row_height": row_height,
         "label_width": label_width,
+        "gaps": bool(lines.isna().to_numpy().any()),
     }
     return index, write_table(target.folder, "tables/gradient_norms.csv", _tidy(table, variables))
 
