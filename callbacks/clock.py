@@ -22,6 +22,7 @@ class Clock:
         self.epoch_is_open = False
         self.uncounted = 0
         self._epochs_before = 0
+        self._fit_begins = True
         self._steps_before_tap = 0
         self._batches_done = 0
         self._began: list[tuple[int, float]] = []
@@ -30,10 +31,15 @@ class Clock:
         """A new tap counts its calls from here."""
         self._steps_before_tap = self.step
 
+    def begin_fit(self) -> None:
+        """A `fit` begins, whose first epoch comes after all that were."""
+        self._fit_begins = True
+
     def begin_epoch(self, epoch: int) -> None:
-        """Keras begins its epoch `epoch`, counted from 0 in every `fit`."""
-        if epoch + 1 + self._epochs_before <= self.epoch:
-            self._epochs_before = self.epoch - epoch
+        """Keras begins its epoch `epoch`, counted from 0, or from `initial_epoch`, in every `fit`."""
+        if self._fit_begins:
+            self._epochs_before = max(0, self.epoch - epoch)
+            self._fit_begins = False
         self.epoch = epoch + 1 + self._epochs_before
         self.epoch_is_open = True
         self._batches_done = 0

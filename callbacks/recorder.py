@@ -138,6 +138,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._status = INTERRUPTED
         self._last_drain = time.monotonic()
         self._writer.resume()
+        self._clock.begin_fit()
         self._take_initial()
         self._described = False
         if self._tap is not None:
@@ -187,9 +188,15 @@ class InSituRecorder(keras.callbacks.Callback):
             block.update(self._snapshot(quantity, self._clock.step))
         self._write(block, epoch_end=True)
 
-    @_never_stops_training
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Leave the model as it was found, and pack the run."""
+        if self._given_up:
+            self._release()
+        else:
+            self._finish()
+
+    @_never_stops_training
+    def _finish(self) -> None:
         self._end(FINISHED)
 
     # ---- for those who want a promise also for a training that ends in an exception
@@ -266,8 +273,8 @@ class InSituRecorder(keras.callbacks.Callback):
         self._end(_status_of(error))
 
     def _release_unless_training(self) -> None:
-        if not self._training and self._tap is not None:
-            self._tap.remove()
+        if not self._training:
+            self._release()
 
     def _name_of(self, variable: Any) -> str:
         if id(variable) not in self._names:
@@ -314,9 +321,7 @@ class InSituRecorder(keras.callbacks.Callback):
 
     def _snapshot(self, quantity: LayerVariables, step: int) -> dict[str, Rows]:
         return {
-            layout.variable_dataset(v.layer, v.name): _rows_of(
-                v, np.array([step]), keras.ops.convert_to_numpy(v.variable.value)[None]
-            )
+            layout.variable_dataset(v.layer, v.name): _rows_of(v, np.array([step]), v.variable.numpy()[None])
             for v in quantity.select(self.model)
         }
 
@@ -379,14 +384,16 @@ class InSituRecorder(keras.callbacks.Callback):
             if self._clock.epoch_is_open:
                 self._record_batches(epoch_end=False)
         finally:
-            if self._tap is not None:
-                self.model.train_function = getattr(
-                    self.model.train_function, "tapped", self.model.train_function
-                )
-                self._tap.remove()
-                self._tapped = _compiled_state(self.model)
+            self._release()
         self._writer.finish(status)
         self._tell_problems()
+
+    def _release(self) -> None:
+        if self._tap is not None:
+            function = self.model.train_function
+            self.model.train_function = getattr(function, "tapped", function)
+            self._tap.remove()
+            self._tapped = _compiled_state(self.model)
 
     # ---- what to record
 
@@ -419,7 +426,7 @@ class InSituRecorder(keras.callbacks.Callback):
     def _give_up(self, error: Exception) -> None:
         self._given_up = True
         if self._tap is not None:
-            self._tap.remove()
+            self._tap.detach()
         problem = f"recording stopped: {type(error).__name__}: {error}"
         _log.debug(problem, exc_info=error)
         self._note(problem)

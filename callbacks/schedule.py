@@ -41,7 +41,8 @@ def kept(every: Every, steps: NDArray[np.int64], *, epoch_end: bool) -> NDArray[
     """
     count = batches(every)
     if count is not None:
-        return steps % count == 0
+        due: NDArray[np.bool_] = steps % count == 0
+        return due
     mask = np.zeros(len(steps), bool)
     mask[-1:] = epoch_end
     return mask

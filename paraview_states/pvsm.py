@@ -154,8 +154,7 @@ class _State:
     def _proxies(self, proxy: Element, name: str, numbers: list[int], *, is_input: bool = False) -> None:
         element = self._property_element(proxy, name, len(numbers))
         for number in numbers:
-            port = {"output_port": "0"} if is_input else {}
-            SubElement(element, "Proxy", value=str(number), **port)
+            SubElement(element, "Proxy", {"value": str(number)} | ({"output_port": "0"} if is_input else {}))
         if name in _LISTED_IN_DOMAIN:
             domain = SubElement(element, "Domain", name="proxy_list", id=f"{element.get('id')}.proxy_list")
             SubElement(domain, "Proxy", value=str(numbers[0]))

@@ -71,8 +71,11 @@ class Tap(Protocol):
     def install(self) -> None:
         """Wrap the model's train step; before Keras builds its train function."""
 
+    def detach(self) -> None:
+        """Stop tapping in the middle of a `fit`, whose train function must stay."""
+
     def remove(self) -> None:
-        """Leave the model as it was found."""
+        """Leave the model as it was found, when no `fit` is running."""
 
     def drain(self) -> Drained | None:
         """What came since the last call; None when there is nothing yet."""

@@ -51,6 +51,7 @@ class TensorFlowTap:
         self._snapshot_rings: list[_SnapshotRing] = []
         self._broken = False
         self._train_functions: tuple[Any, Any] = (None, None)
+        self._installed = False
         if model.distribute_strategy.num_replicas_in_sync > 1:
             self._broken = True
             self.problems.append("batches are not recorded when several replicas train")
@@ -67,20 +68,25 @@ class TensorFlowTap:
         self._train_functions = (untapped, None)
         # A tapped function from an earlier fit is used again: tracing takes a second or more.
         model.train_function = tapped if still_valid else None
+        self._installed = True
 
-    def remove(self) -> None:
-        """Put `train_step`, `apply` and the train function back."""
-        if not self._patches:
-            return
+    def detach(self) -> None:
+        """Put `train_step` and `apply` back; the function that a running `fit` calls stays."""
         for thing, name, before in reversed(self._patches):
             if before is None:
                 thing.__dict__.pop(name, None)
             else:
                 thing.__dict__[name] = before
         self._patches.clear()
-        untapped = self._train_functions[0]
-        self._train_functions = (untapped, self._model.train_function)
-        self._model.train_function = untapped
+
+    def remove(self) -> None:
+        """Put `train_step`, `apply` and the train function back; when no `fit` is running."""
+        self.detach()
+        if self._installed:
+            self._installed = False
+            untapped = self._train_functions[0]
+            self._train_functions = (untapped, self._model.train_function)
+            self._model.train_function = untapped
 
     def drain(self) -> Drained | None:
         """What came since the last call."""

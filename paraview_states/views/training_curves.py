@@ -26,7 +26,7 @@ def training_curves(index: Index) -> Scene:
     lower = [
         _normalised(scene, normalised, shown, kind, table["columns"])
         for kind in ("training", "validation")
-        if any(metric[kind] for metric in shown)  # type: ignore[literal-required]
+        if any(_column(metric, kind) for metric in shown)
     ]
     scene.layout = Split("vertical", _beside(upper), _beside(lower))
     return scene
@@ -50,12 +50,16 @@ def _normalised(
     view = look.chart(scene, f"{kind}, normalised", x="epoch", y="share of its range")
     colours = [look.TRAINING, look.VALIDATION]
     lines = [
-        Line(metric[kind], metric["name"], colour, dashed=bool(number))  # type: ignore[literal-required]
+        Line(column, metric["name"], colour, dashed=bool(number))
         for number, (metric, colour) in enumerate(zip(metrics, colours, strict=False))
-        if metric[kind]  # type: ignore[literal-required]
+        if (column := _column(metric, kind))
     ]
     look.draw_lines(view, source, "epoch", lines, others=_others(columns, lines))
     return view
+
+
+def _column(metric: MetricIndex, kind: str) -> str | None:
+    return metric["training"] if kind == "training" else metric["validation"]
 
 
 def _others(columns: list[str], lines: list[Line]) -> list[str]:

@@ -74,7 +74,8 @@ def save(path: Path, data: vtkPolyData) -> None:
 def grid_quads(columns: int, rows: int, first: int = 0) -> NDArray[np.int64]:
     """The faces between points that lie `columns` in a row, one row after the other."""
     corner = first + (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).reshape(-1, 1)
-    return corner + np.array([0, 1, columns + 1, columns])
+    faces: NDArray[np.int64] = corner + np.array([0, 1, columns + 1, columns])
+    return faces
 
 
 def _cells(cells: Sequence[NDArray[Any]] | NDArray[Any]) -> vtkCellArray:

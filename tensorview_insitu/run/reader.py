@@ -213,23 +213,26 @@ class Run:
         """The time of each step in epochs: whole at an epoch's end, a fraction inside it."""
         table = self._table(layout.STEPS)
         ends = self._table(layout.EPOCH_SCALARS)
-        known_steps, known_epochs = [0.0], [0.0]
+        ended = ends["epoch"].to_numpy(np.float64) if len(ends) else np.zeros(0)
+        known_steps = [np.zeros(1), ends["step"].to_numpy(np.float64)]
+        known_epochs = [np.zeros(1), ended]
         if len(table):
+            batches = table["batch"].to_numpy(np.float64)
+            numbers, at = np.unique(table["epoch"].to_numpy(), return_inverse=True)
+            lengths = np.zeros(len(numbers))
+            np.maximum.at(lengths, at, batches)
             planned = self.identity.get("steps_per_epoch") or 0
-            ended = set(ends["epoch"]) if len(ends) else set()
-            lengths = table.groupby("epoch")["batch"].max()
-            for epoch, rows in table.groupby("epoch"):
-                length = lengths[epoch]
-                if epoch not in ended:  # still open: as long as planned, or as the one before
-                    length = max(length, planned, lengths.get(epoch - 1, 0))
-                known_steps += list(rows["step"])
-                known_epochs += list(epoch - 1 + rows["batch"] / length)
-        if len(ends):
-            known_steps += list(ends["step"])
-            known_epochs += list(ends["epoch"])
-        order = np.argsort(known_steps, kind="stable")
-        at = np.asarray(known_steps)[order]
-        return np.interp(np.asarray(steps, float), at, np.asarray(known_epochs)[order])
+            for i in np.flatnonzero(~np.isin(numbers, ended)):
+                # Still open: as long as planned, or as the one before.
+                lengths[i] = max(lengths[i], planned, lengths[i - 1] if i else 0)
+            known_steps.append(table["step"].to_numpy(np.float64))
+            known_epochs.append(numbers[at] - 1 + batches / lengths[at])
+        all_steps, all_epochs = np.concatenate(known_steps), np.concatenate(known_epochs)
+        order = np.argsort(all_steps, kind="stable")
+        found: NDArray[np.float64] = np.interp(
+            np.asarray(steps, np.float64), all_steps[order], all_epochs[order]
+        )
+        return found
 
     # ---- reading
 

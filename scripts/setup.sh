@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Set up what the project needs: .venv with the package and its extras, ParaView and Xvfb from apt.
+# Usage: bash scripts/setup.sh [EXTRAS]      for example: bash scripts/setup.sh demo,test
+set -euo pipefail
+cd "$(dirname "$0")/.."
+extras=${1:-demo}
+
+python=${PYTHON:-python3}
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+    echo "Python 3.10 or later is needed. Found: $("$python" --version 2>&1 || echo none). Set PYTHON to one." >&2
+    exit 1
+fi
+
+# Run a command as root; say what to do where that is not possible.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo "$@"; else return 1; fi
+}
+
+# Install Debian packages when a program of theirs is missing; fails where that is not possible.
+apt_install() {
+    command -v apt-get >/dev/null || return 1
+    as_root apt-get -qq update >/dev/null && as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq install -y --no-install-recommends "$@" >/dev/null
+}
+
+if [ ! -x .venv/bin/python ]; then
+    if ! "$python" -m venv .venv 2>/dev/null; then
+        rm -rf .venv
+        # Debian splits venv off its Python.
+        apt_install python3-venv && "$python" -m venv .venv || {
+            echo "A virtual environment could not be made. On Debian: apt install python3-venv" >&2
+            exit 1
+        }
+    fi
+fi
+
+# tensorflow-cpu is half the size of tensorflow, but there is no build of it for every machine.
+tensorflow=tensorflow
+if [ "$(uname -sm)" = "Linux x86_64" ] && ! command -v nvidia-smi >/dev/null; then tensorflow=tensorflow-cpu; fi
+
+# What was installed is noted in the environment: nothing is done when it is that still.
+wanted="$extras,$tensorflow $(cat setup.cfg pyproject.toml | cksum)"
+if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then
+    echo "installing Python packages into .venv (this takes a few minutes the first time)"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip 2>/dev/null || true
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".[$extras,$tensorflow]"
+    echo "$wanted" > .venv/installed
+fi
+
+missing=()
+command -v pvpython >/dev/null || [ -n "${PVPYTHON:-}" ] || missing+=(paraview)
+command -v Xvfb >/dev/null || missing+=(xvfb)
+if [ "${#missing[@]}" -gt 0 ] && [ "$(uname -s)" = Linux ]; then
+    echo "installing ${missing[*]} from apt"
+    apt_install "${missing[@]}" || echo "No pictures without ParaView. As root: apt install ${missing[*]}"
+fi

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Set up, then run all tests. Arguments go to pytest: bash scripts/test.sh -k gradient
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bash scripts/setup.sh demo,test
+bin=$PWD/.venv/bin
+
+"$bin/ruff" check .
+"$bin/ruff" format --check .
+
+# mypy does not see the mapped folders of an editable install: it checks the package as it is installed.
+site=$(mktemp -d)
+trap 'rm -rf "$site"' EXIT
+"$bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$site" .
+(cd "$site" && "$bin/mypy" --config-file "$OLDPWD/pyproject.toml" -p tensorview_insitu)
+
+"$bin/python" -m pytest "$@"

@@ -1,0 +1,74 @@
+"""What tests share: a recorded training, its export, the way to a real ParaView."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+try:
+    import tensorview_insitu.callbacks  # noqa: F401
+except ImportError as error:
+    pytest.exit(f"The package is not installed ({error}). Run: bash scripts/setup.sh demo,test", returncode=2)
+
+import keras
+import numpy as np
+from fits import digits, fit, network
+from tensorview_insitu.callbacks import InSituRecorder
+from tensorview_insitu.paraview_states.states import write_states
+
+from tensorview_insitu.export.run import export_run
+from tensorview_insitu.run.reader import Run
+
+
+@pytest.fixture(scope="session")
+def cxr() -> Path:
+    """The folder of chest X-rays; skips where it is not."""
+    default = Path(__file__).parent.parent.parent / "shared" / "cxr"
+    folder = Path(os.environ.get("TENSORVIEW_INSITU_CXR", default))
+    if not folder.is_dir():
+        pytest.skip(f"no chest X-rays at {folder} (TENSORVIEW_INSITU_CXR)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, keras.callbacks.History, Path]:
+    """A model, its history, and the run that was recorded of it: four epochs, with validation."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    model = network()
+    history = fit(model, [InSituRecorder(folder)], epochs=4)
+    return model, history, folder
+
+
+@pytest.fixture(scope="session")
+def run(trained: tuple[keras.Model, keras.callbacks.History, Path]) -> Run:
+    """That run; not to be changed."""
+    return Run.open(trained[2])
+
+
+@pytest.fixture(scope="session")
+def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an export of that run, with its states; not to be changed."""
+    folder = tmp_path_factory.mktemp("export") / "digits"
+    export_run(run, folder)
+    write_states(folder)
+    return folder
+
+
+@pytest.fixture
+def copied_run(run: Run, tmp_path: Path) -> Run:
+    """A copy of that run, to be changed."""
+    shutil.copytree(run.folder, tmp_path / "copy")
+    return Run.open(tmp_path / "copy")
+
+
+@pytest.fixture
+def small_batch() -> tuple[np.ndarray, np.ndarray]:
+    """Few samples."""
+    x, y = digits()
+    return x[:64], y[:64]
