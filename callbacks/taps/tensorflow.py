@@ -270,9 +270,12 @@ class _Ring:
         if norms is not None and self.variable_names:
             parts.append(norms.read())
         calls = self._calls.read_value()
+        written = []
         if parts:
-            self._rows.scatter_nd_update([[calls % self.capacity]], [tf.concat(parts, 0)])
-        self._calls.assign_add(1)
+            written = [self._rows.scatter_nd_update([[calls % self.capacity]], [tf.concat(parts, 0)])]
+        # A step that fails half-way (its data pipeline, say) must not count.
+        with tf.control_dependencies(written):
+            self._calls.assign_add(1)
         return calls + 1
 
     def drain(self) -> tuple[int, np.ndarray, np.ndarray, int]:
@@ -310,8 +313,9 @@ class _SnapshotRing:
     def _take(self) -> Any:
         flat = [tf.reshape(tf.cast(v.variable.value, tf.float32), (-1,)) for v in self.variables]
         slot = self._taken.read_value() % self.capacity
-        self._rows.scatter_nd_update([[slot]], [tf.concat(flat, 0)])
-        self._taken.assign_add(1)
+        written = self._rows.scatter_nd_update([[slot]], [tf.concat(flat, 0)])
+        with tf.control_dependencies([written]):
+            self._taken.assign_add(1)
         return tf.constant(0)
 
     def drain(self) -> tuple[list[LayerVariable], np.ndarray, np.ndarray]:
