@@ -57,6 +57,7 @@ def render_view(
         "UseColorPaletteForBackground": 0,
         "Background": _PAPER,
         "OrientationAxesVisibility": 0,
+        "UseFXAA": 1,  # smooth edges
         "CameraPosition": position,
         "CameraFocalPoint": focus,
         "CameraViewUp": up,

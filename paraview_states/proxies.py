@@ -130,7 +130,7 @@ PROXIES: dict[str, Proxy] = {
         _named(
             "ViewSize", "Background", "UseColorPaletteForBackground", "CameraPosition", "CameraFocalPoint",
             "CameraViewUp", "CameraViewAngle", "CameraParallelProjection", "CameraParallelScale",
-            "CenterOfRotation", "OrientationAxesVisibility", "InteractionMode", "UseLight",
+            "CenterOfRotation", "OrientationAxesVisibility", "InteractionMode", "UseFXAA",
         ),
         {"AxesGrid": "GridAxes3DActor"},
     ),

@@ -36,6 +36,7 @@ class _State:
         self._scene = scene
         self._folder = folder
         self._ids: dict[int, int] = {}
+        self._element_of: dict[int, Element] = {}
         self._next = 4000
         self._root = Element("ParaView")
         self._state = SubElement(self._root, "ServerManagerState", version=_VERSION)
@@ -46,7 +47,9 @@ class _State:
         for node in scene.sources:
             self._add(node, "sources")
         for node in scene.colour_maps:
-            self._add(node, "lookup_tables", name=f"{node.name}.PVLookupTable")
+            opacity = self._add_opacity(node)
+            element = self._element_of[self._add(node, "lookup_tables", name=f"{node.name}.PVLookupTable")]
+            self._proxies(element, "ScalarOpacityFunction", [opacity])
         assert scene.layout is not None
         size_of = sizes(scene.layout)
         for view in scene.views:
@@ -85,6 +88,17 @@ class _State:
         for key, nodes in lists.items():
             self._proxies(element, key, [self._id(one) for one in nodes])
         self._register(collection, number, name or node.name)
+        return number
+
+    def _add_opacity(self, colours: Node) -> int:
+        # Nothing here is drawn by opacity, but ParaView's colour map editor wants a function to show.
+        number = self._new_id()
+        points = colours.properties.get("RGBPoints") or [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+        assert isinstance(points, list)
+        element = self._proxy("piecewise_functions", "PiecewiseFunction", number)
+        self._property(element, "Points", [points[0], 0.0, 0.5, 0.0, points[-4], 1.0, 0.5, 0.0])
+        self._property(element, "ScalarRangeInitialized", 1)
+        self._register("piecewise_functions", number, f"{colours.name}.PiecewiseFunction")
         return number
 
     def _add_time(self) -> None:
@@ -127,7 +141,10 @@ class _State:
 
     def _proxy(self, group: str, kind: str, number: int, servers: str | None = None) -> Element:
         on = servers or _SERVERS.get(group, _ON_CLIENT)
-        return SubElement(self._state, "Proxy", group=group, type=kind, id=str(number), servers=on)
+        self._element_of[number] = SubElement(
+            self._state, "Proxy", group=group, type=kind, id=str(number), servers=on
+        )
+        return self._element_of[number]
 
     def _property(self, proxy: Element, name: str, value: Value) -> None:
         if isinstance(value, Node):

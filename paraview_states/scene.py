@@ -129,8 +129,15 @@ class Scene:
     views: list[View] = field(default_factory=list)
     layout: Split | View | None = None
 
+    def read(self, file: str) -> Node:
+        """Add the reader of a file of the export; like ParaView, it is called as the file."""
+        kind = _READERS[file.rsplit(".", 1)[1]]
+        # A .pvd is one file; the other readers take a list of them.
+        names: Value = DataFile(file) if kind == "PVDReader" else [DataFile(file)]
+        return self.source(kind, file.rsplit("/", 1)[-1], FileName=names)
+
     def source(self, kind: str, name: str, **properties: Value) -> Node:
-        """Add a reader or a filter."""
+        """Add a filter, or a source that reads no file."""
         node = Node(kind, name, properties)
         self.sources.append(node)
         return node
@@ -161,6 +168,13 @@ class Scene:
 
 
 WINDOW = (1280, 720)
+
+_READERS = {
+    "vtp": "XMLPolyDataReader",
+    "vti": "XMLImageDataReader",
+    "pvd": "PVDReader",
+    "csv": "CSVReader",
+}
 
 
 def rounded(value: float) -> float:

@@ -6,7 +6,7 @@ from tensorview_insitu.index import GradientNormsIndex, Index
 
 from .. import colour_maps, look
 from ..look import Line
-from ..scene import DataFile, Scene, Split, View
+from ..scene import Scene, Split, View
 from .impossible import ImpossibleViewError
 
 _MOST_LINES = 10
@@ -25,9 +25,9 @@ def gradient_norms(index: Index) -> Scene:
 
 
 def _heat_map(scene: Scene, index: Index, norms: GradientNormsIndex) -> View:
-    image = scene.source("XMLImageDataReader", "heat map", FileName=[DataFile(norms["heat_map"])])
-    names = scene.source("XMLPolyDataReader", "names", FileName=[DataFile(norms["labels"])])
-    now = scene.source("PVDReader", "now", FileName=DataFile(norms["now"]))
+    image = scene.read(norms["heat_map"])
+    names = scene.read(norms["labels"])
+    now = scene.read(norms["now"])
     colours = scene.colour_map(
         "log10_norm",
         **colour_maps.magnitude(*norms["log_range"]),
@@ -91,7 +91,7 @@ def _heat_map(scene: Scene, index: Index, norms: GradientNormsIndex) -> View:
 
 
 def _lines(scene: Scene, norms: GradientNormsIndex) -> View:
-    table = scene.source("CSVReader", "lines", FileName=[DataFile(norms["lines"])])
+    table = scene.read(norms["lines"])
     columns = norms["variables"]
     kernels = [name for name in columns if name.endswith("kernel")] or columns
     shown = _spread(kernels)

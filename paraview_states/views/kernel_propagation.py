@@ -6,7 +6,7 @@ from tensorview_insitu.index import Index, LayerIndex, SheetsIndex
 
 from .. import colour_maps, look
 from ..look import Line
-from ..scene import ArrayChoice, DataFile, Node, Scene, Split, Value, View
+from ..scene import ArrayChoice, Node, Scene, Split, Value, View
 from .impossible import ImpossibleViewError
 
 _FILTERS, _EPOCHS, _HEIGHT = 2.0, 2.0, 0.9  # how long they are drawn
@@ -30,9 +30,9 @@ def kernel_propagation(
     assert sheets is not None
     first, second = _cells(sheets, cells)
     scene = Scene(f"Kernel propagation of {look.run_name(index)}", index["times"])
-    surface = scene.source("XMLPolyDataReader", "sheets", FileName=[DataFile(sheets["file"])])
-    now = scene.source("PVDReader", "profile now", FileName=DataFile(sheets["now"]))
-    start = scene.source("XMLPolyDataReader", "profile first", FileName=[DataFile(sheets["first"])])
+    surface = scene.read(sheets["file"])
+    now = scene.read(sheets["now"])
+    start = scene.read(sheets["first"])
     colours = scene.colour_map("weight", **colour_maps.signed(*sheets["range"]))
     surfaces = [
         _surface(scene, chosen["name"], sheets, cell, surface, now, colours) for cell in (first, second)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tensorview_insitu.index import Index
 
 from .. import colour_maps, look
-from ..scene import DataFile, Scene
+from ..scene import Scene
 from .impossible import ImpossibleViewError
 
 _BOX = (2.0, 1.1, 1.0)  # how long epochs, loss and metric are drawn
@@ -15,17 +15,17 @@ def training_curve_3d(index: Index) -> Scene:
     """The paper's figure 2: a coloured tube for training, a thin one for validation."""
     curve = index["curve"]
     if curve is None:
-        raise ImpossibleViewError("the run has no loss together with another metric at an epoch's end")
+        raise ImpossibleViewError("no epoch of the run ended with a finite loss and another metric")
     metric = curve["metric"]
     ranges = (curve["epoch_range"], curve["loss_range"], curve["metric_range"])
     scale = [look.scale_to(length, extent) for length, extent in zip(_BOX, ranges, strict=True)]
     centre = [s * (low + high) / 2 for s, (low, high) in zip(scale, ranges, strict=True)]
     scene = Scene(f"Training curve in 3-D of {look.run_name(index)}", index["times"])
 
-    training = scene.source("XMLPolyDataReader", "training", FileName=[DataFile(curve["training"])])
+    training = scene.read(curve["training"])
     drawn = scene.transform("training scaled", training, Scale=scale)
     tube = scene.source("TubeFilter", "training tube", Input=drawn, Radius=0.022, NumberOfSides=24)
-    now = scene.source("PVDReader", "now", FileName=DataFile(curve["now"]))
+    now = scene.read(curve["now"])
     marker = scene.transform("marker", now, Scale=scale)
     colours = scene.colour_map("loss", **colour_maps.magnitude(*curve["training_loss_range"]))
 
@@ -50,7 +50,7 @@ def training_curve_3d(index: Index) -> Scene:
     view.show(tube, "GeometryRepresentation", Representation="Surface", **look.by_array("loss", colours))
     legend = "tube: training, ball: current epoch"
     if curve["validation"]:
-        validation = scene.source("XMLPolyDataReader", "validation", FileName=[DataFile(curve["validation"])])
+        validation = scene.read(curve["validation"])
         moved = scene.transform("validation scaled", validation, Scale=scale)
         thin = scene.source("TubeFilter", "validation tube", Input=moved, Radius=0.009, NumberOfSides=16)
         view.show(

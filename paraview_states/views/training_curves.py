@@ -6,7 +6,7 @@ from tensorview_insitu.index import Index, MetricIndex
 
 from .. import look
 from ..look import Line
-from ..scene import DataFile, Node, Scene, Split, View
+from ..scene import Node, Scene, Split, View
 from .impossible import ImpossibleViewError
 
 
@@ -17,10 +17,8 @@ def training_curves(index: Index) -> Scene:
         raise ImpossibleViewError("the run has no loss at an epoch's end")
     scene = Scene(f"Training curves of {look.run_name(index)}", index["times"])
     table = index["tables"]["epochs"]
-    raw = scene.source("CSVReader", "epochs", FileName=[DataFile(table["file"])])
-    normalised = scene.source(
-        "CSVReader", "epochs normalised", FileName=[DataFile(index["tables"]["epochs_normalised"]["file"])]
-    )
+    raw = scene.read(table["file"])
+    normalised = scene.read(index["tables"]["epochs_normalised"]["file"])
     shown = metrics[:2]
     upper = [_raw(scene, raw, metric, table["columns"]) for metric in shown]
     lower = [

@@ -64,7 +64,7 @@ def metrics_of(epochs: pd.DataFrame) -> list[MetricIndex]:
 def export_curve(run: Run, target: Target, metrics: list[MetricIndex]) -> CurveIndex | None:
     """Write the path of training and validation, and where training is at each epoch.
 
-    A run needs a loss and another metric for this; None without them.
+    A run needs a finite loss and another metric for this; None without them.
     """
     loss = next((m for m in metrics if m["name"] == "loss" and m["training"]), None)
     other = next((m for m in metrics if m["name"] != "loss" and m["training"]), None)
@@ -73,6 +73,8 @@ def export_curve(run: Run, target: Target, metrics: list[MetricIndex]) -> CurveI
     epochs = run.scalars("epoch")
     name = plain_name(other["name"])
     training = _points(epochs, "loss", other["name"])
+    if not np.isfinite(training).all(axis=1).any():  # it diverged at once
+        return None
     _write_line(target, "curves/training.vtp", training, name, epochs)
     validation_file = None
     if loss["validation"] and other["validation"]:
@@ -107,7 +109,7 @@ def _write_line(target: Target, file: str, points: NDArray[Any], metric: str, ep
     write_poly_data(
         target.path(file),
         points[good],
-        vertices=not pieces,
+        vertices=not pieces and bool(good.any()),
         lines=pieces,
         point_data=_arrays(points[good], metric, epochs["step"].to_numpy()[good]),
     )

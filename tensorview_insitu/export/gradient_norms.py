@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from vtkmodules.vtkCommonTransforms import vtkTransform
+from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 from vtkmodules.vtkFiltersCore import vtkAppendPolyData
-from vtkmodules.vtkFiltersGeneral import vtkTransformPolyDataFilter
 from vtkmodules.vtkRenderingFreeType import vtkVectorText
 
 from tensorview_insitu.export.collection import write_collection
@@ -97,16 +96,12 @@ def _write_labels(target: Target, variables: list[str], row_height: float) -> fl
         text = vtkVectorText()
         text.SetText(_shortened(variables[row]))
         text.Update()
-        left, right, bottom, top, *_ = text.GetOutput().GetBounds()
-        place = vtkTransform()
-        place.Translate(-0.6 * size, (len(variables) - 1 - row + 0.5) * row_height, 0)
-        place.Scale(0.75 * size, 0.75 * size, 1)
-        place.Translate(-right, -0.4, 0)
-        moved = vtkTransformPolyDataFilter()
-        moved.SetTransform(place)
-        moved.SetInputConnection(text.GetOutputPort())
-        moved.Update()
-        append.AddInputData(moved.GetOutput())
+        letters = text.GetOutput()
+        corners = vtk_to_numpy(letters.GetPoints().GetData())  # letters are about one high
+        x = (corners[:, 0] - corners[:, 0].max()) * 0.75 * size - 0.6 * size
+        y = (corners[:, 1] - 0.4) * 0.75 * size + (len(variables) - 1 - row + 0.5) * row_height
+        letters.GetPoints().SetData(numpy_to_vtk(np.column_stack([x, y, 0 * x]), deep=True))
+        append.AddInputData(letters)
     append.Update()
     save(target.path("gradient_norms/labels.vtp"), append.GetOutput())
     return -float(append.GetOutput().GetBounds()[0])
