@@ -107,7 +107,7 @@ def test_images_of_any_size_and_mode_become_grey_200_by_200(tmp_path):
         (["pack", "{tmp}/nowhere"], "No run at {tmp}/nowhere"),
         (["export", "{tmp}"], "{tmp} holds no run.json"),
         (["export", "{run}", "-o", "{tmp}/o", "--layer", "conv9"], 'No layer "conv9" in this run. It holds'),
-        (["export", "{run}", "-o", "{tmp}/o", "--every", "0"], "Expected every to be a positive int. Received"),
+        (["export", "{run}", "-o", "{tmp}/o", "--every", "0"], "Expected every to be a positive int."),
         (["export", "{run}", "-o", "{tmp}/file.txt"], "File exists: '{tmp}/file.txt'"),
         (["render", "{run}", "--view", "loss"], 'No view "loss". There are: training_curve_3d,'),
         (["render", "{run}", "--size", "big"], "Expected --size as WIDTHxHEIGHT in pixels, as"),

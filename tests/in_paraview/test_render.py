@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,13 @@ from tensorview_insitu.cli.main import main
 from tensorview_insitu.cli.paraview_process import NoParaViewError, display, find
 
 
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
 def colours(path):
-    return len(np.unique(np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3), axis=0))
+    return len(np.unique(pixels(path).reshape(-1, 3), axis=0))
 
 
 def test_render_makes_the_last_picture_of_every_view(pvpython, copied_run, capsys):
@@ -25,7 +31,7 @@ def test_render_makes_the_last_picture_of_every_view(pvpython, copied_run, capsy
         for v in ("gradient_norms", "kernel_propagation", "training_curve_3d", "training_curves")
     ]
     for path in images.glob("*.png"):
-        assert Image.open(path).size == (1280, 720) and colours(path) > 50
+        assert pixels(path).shape == (720, 1280, 3) and colours(path) > 50
 
 
 def test_render_splits_frames_over_processes_and_makes_a_movie(pvpython, copied_run, capsys):
@@ -37,9 +43,9 @@ def test_render_splits_frames_over_processes_and_makes_a_movie(pvpython, copied_
     frames = sorted((images / "training_curve_3d").glob("*.png"))
     assert [p.name for p in frames] == [f"{i:04d}.png" for i in range(5)]
     assert len({p.read_bytes() for p in frames[1:]}) == 4, "the marker moves"
-    assert Image.open(frames[0]).size == (640, 360)
+    assert pixels(frames[0]).shape == (360, 640, 3)
     movie = next(p for p in made if p.endswith((".mp4", ".ogv", ".avi")))
-    head = open(movie, "rb").read(12)
+    head = Path(movie).read_bytes()[:12]
     assert head[:4] in (b"OggS", b"RIFF") or head[4:8] == b"ftyp"
 
 
@@ -130,5 +136,5 @@ def test_open_starts_the_paraview_window_on_the_state(pvpython, copied_run):
 
 def _command_lines(pid):
     """The arguments of the processes that `pid` started."""
-    children = open(f"/proc/{pid}/task/{pid}/children").read().split()
-    return " ".join(open(f"/proc/{child}/cmdline").read().replace("\0", " ") for child in children)
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return " ".join(Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ") for child in children)

@@ -53,6 +53,11 @@ def routes(pvpython, exported, tmp_path_factory):
     return of
 
 
+def pixels(path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"), int)
+
+
 def difference(one: np.ndarray, other: np.ndarray) -> float:
     """Mean difference of colour (0..1) over the pixels that are not background in either picture."""
     drawn = (one < 250).any(axis=2) | (other < 250).any(axis=2)
