@@ -38,13 +38,17 @@ fi
 tensorflow=tensorflow
 if [ "$(uname -sm)" = "Linux x86_64" ] && ! command -v nvidia-smi >/dev/null; then tensorflow=tensorflow-cpu; fi
 
-# What was installed is noted in the environment: nothing is done when it is that still.
-wanted="$extras,$tensorflow $(cat setup.cfg pyproject.toml | cksum)"
-if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then
+# What was installed is noted in the environment: nothing is done when it is there still.
+state=$(cat setup.cfg pyproject.toml | cksum | tr -d ' ')
+is_installed() {
+    [ "$(head -n 1 .venv/installed 2>/dev/null)" = "$state" ] || return 1
+    for extra in ${extras//,/ } "$tensorflow"; do grep -qx "$extra" .venv/installed || return 1; done
+}
+if ! is_installed; then
     echo "installing Python packages into .venv (this takes a few minutes the first time)"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip 2>/dev/null || true
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".[$extras,$tensorflow]"
-    echo "$wanted" > .venv/installed
+    { echo "$state"; printf '%s\n' ${extras//,/ } "$tensorflow"; } > .venv/installed
 fi
 
 missing=()
