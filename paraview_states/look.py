@@ -119,14 +119,27 @@ class Line:
     """
 
     def __init__(
-        self, array: str, label: str, colour: list[float], *, dashed: bool = False, dots: bool = False
+        self,
+        array: str,
+        label: str,
+        colour: list[float],
+        *,
+        dashed: bool = False,
+        dots: bool = False,
+        line: bool = True,
     ) -> None:
         self.array, self.label, self.colour = array, label, colour
         self.dashed, self.dots = dashed, dots
 
 
 def draw_lines(
-    view: View, source: Node, x: str, lines: list[Line], *, others: list[str], association: int = ROWS
+    view: View,
+    source: Node,
+    x: str,
+    lines: list[Line],
+    *,
+    others: list[str],
+    association: int = ROWS,
 ) -> None:
     """Show columns of `source` over its column `x`.
 
@@ -138,6 +151,8 @@ def draw_lines(
         others: the columns that are not; ParaView would show some of them by itself.
         association: `ROWS` of a table or `POINTS` of geometry.
     """
+    if association == POINTS:
+        others = [*others, "Points_X", "Points_Y", "Points_Z", "Points_Magnitude"]
     hidden = {name: False for name in [x, *others]}
     view.show(
         source,

@@ -48,12 +48,17 @@ class TableIndex(TypedDict):
 
 
 class CurveIndex(TypedDict):
-    """The path (epoch, loss, metric) of the training, as poly lines."""
+    """The path (epoch, loss, metric) of the training, as poly lines.
+
+    `now` is the point of each epoch, `now_line` a line there over the ranges of loss and metric, and
+    over 0..1 as `share`, for charts.
+    """
 
     metric: str
     training: str
     validation: str | None
     now: str
+    now_line: str
     epoch_range: Range
     loss_range: Range
     training_loss_range: Range
@@ -126,6 +131,7 @@ class Index(TypedDict):
 
     format: str
     version: int
+    made_by: str
     run: RunIndex
     times: list[float]
     tables: dict[str, TableIndex]

@@ -71,7 +71,8 @@ def _heat_map(scene: Scene, index: Index, norms: GradientNormsIndex) -> View:
     view.show(
         labels, "GeometryRepresentation", Representation="Surface", **look.one_colour(look.INK, flat=True)
     )
-    line = scene.transform("now drawn", now, Scale=[scale, scale, scale], Position=[0.0, 0.0, 0.01])
+    tall = [scale, scale * height, 1.0]
+    line = scene.transform("now drawn", now, Scale=tall, Position=[0.0, 0.0, 0.01])
     view.show(
         line,
         "GeometryRepresentation",

@@ -9,10 +9,10 @@ from ..look import Line
 from ..scene import ArrayChoice, Node, Scene, Split, Value, View
 from .impossible import ImpossibleViewError
 
-_FILTERS, _EPOCHS, _HEIGHT = 2.0, 2.0, 0.9  # how long they are drawn
+_FILTERS, _EPOCHS, _HEIGHT = 2.0, 2.0, 1.1  # how long they are drawn
 _GAP = 0.34  # between stacked sheets
 _BETWEEN = 0  # Threshold's method: between two values
-_NOT_DRAWN = ["weight", "height", "epoch", "cell", "Points_X", "Points_Y", "Points_Z", "Points_Magnitude"]
+_NOT_DRAWN = ["height", "epoch", "cell"]
 
 
 def kernel_propagation(
@@ -88,7 +88,7 @@ def _surface(
         position=[_FILTERS / 2 - 2.6, _EPOCHS / 2 - 3.6, 3.4],
         focus=[_FILTERS / 2 + 0.15, _EPOCHS / 2 - 0.1, -0.05],
         up=[0.0, 0.0, 1.0],
-        parallel_scale=1.45,
+        parallel_scale=1.5,
         axes={
             "XTitle": "filter",
             "YTitle": "epoch",
@@ -187,8 +187,7 @@ def _lines(
                 UpperThreshold=float(number),
             )
             line = Line("weight", f"{_label(cell)} {when}", colour, dashed=dashed)
-            others = [name for name in _NOT_DRAWN if name != "weight"]
-            look.draw_lines(view, only, "filter", [line], others=others, association=look.POINTS)
+            look.draw_lines(view, only, "filter", [line], others=_NOT_DRAWN, association=look.POINTS)
     return view
 
 

@@ -26,6 +26,13 @@ def training_curves(index: Index) -> Scene:
         for kind in ("training", "validation")
         if any(_column(metric, kind) for metric in shown)
     ]
+    if index["curve"] is not None:
+        arrays = ["loss", index["curve"]["metric"], "share", "share"]
+        now = scene.read(index["curve"]["now_line"])
+        for view, array in zip([*upper, *lower], arrays, strict=False):
+            others = [name for name in arrays[:3] if name != array]
+            line = Line(array, "now", look.NOW)
+            look.draw_lines(view, now, "epoch", [line], others=others, association=look.POINTS)
     scene.layout = Split("vertical", _beside(upper), _beside(lower))
     return scene
 

@@ -12,7 +12,7 @@ from tensorview_insitu.export.collection import write_collection
 from tensorview_insitu.export.files import Target, finite_range, plain_name, spread
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.table import write_table
-from tensorview_insitu.index import CurveIndex, MetricIndex, TableIndex
+from tensorview_insitu.index import CurveIndex, MetricIndex, Range, TableIndex
 from tensorview_insitu.run.reader import Run
 
 _NOT_METRICS = ("step", "epoch", "learning_rate")
@@ -86,6 +86,7 @@ def export_curve(run: Run, target: Target, metrics: list[MetricIndex]) -> CurveI
         "training": "curves/training.vtp",
         "validation": validation_file,
         "now": _write_now(target, training, name, epochs),
+        "now_line": _write_now_line(target, epochs, name, loss["range"], other["range"]),
         "epoch_range": finite_range(epochs["epoch"]),
         "loss_range": loss["range"],
         "training_loss_range": finite_range(epochs["loss"]),
@@ -130,6 +131,29 @@ def _write_now(target: Target, points: NDArray[Any], metric: str, epochs: pd.Dat
         files.append((float(points[i, 0]), name))
     write_collection(target.path("curves/now.pvd"), files)
     return "curves/now.pvd"
+
+
+def _write_now_line(
+    target: Target, epochs: pd.DataFrame, metric: str, loss_range: Range, metric_range: Range
+) -> str:
+    files = []
+    for i in spread(len(epochs)):
+        epoch, step = float(epochs["epoch"].iloc[i]), int(epochs["step"].iloc[i])
+        name = f"now_line_{step:07d}.vtp"
+        write_poly_data(
+            target.path(f"curves/{name}"),
+            np.array([[epoch, 0.0, 0.0], [epoch, 1.0, 0.0]]),
+            lines=[np.array([0, 1])],
+            point_data={
+                "epoch": np.full(2, epoch, np.float32),
+                "loss": np.array(loss_range, np.float32),
+                metric: np.array(metric_range, np.float32),
+                "share": np.array([0.0, 1.0], np.float32),
+            },
+        )
+        files.append((epoch, name))
+    write_collection(target.path("curves/now_line.pvd"), files)
+    return "curves/now_line.pvd"
 
 
 def _arrays(points: NDArray[Any], metric: str, steps: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -22,7 +22,8 @@ class Target:
 
     Args:
         folder: the folder of index.json.
-        fresh: whether files of earlier exports must be written again (they are of another run).
+        fresh: whether files of earlier exports must be written again: they are of another run, or
+            of another version of this package.
     """
 
     folder: Path

@@ -47,7 +47,7 @@ def export_gradient_norms(run: Run, target: Target) -> tuple[GradientNormsIndex,
     lines = pd.DataFrame(np.where(columns > 0, columns, np.nan), columns=pd.Index(variables))
     lines.insert(0, "step", column_steps)
     line_table = write_table(target.folder, "gradient_norms/lines.csv", lines)
-    _write_now(run, target, _HEIGHT * width)
+    _write_now(run, target)
     index: GradientNormsIndex = {
         "variables": variables,
         "heat_map": "gradient_norms/heat_map.vti",
@@ -111,15 +111,15 @@ def _shortened(name: str) -> str:
     return name if len(name) <= _LONGEST_LABEL else "..." + name[3 - _LONGEST_LABEL :]
 
 
-def _write_now(run: Run, target: Target, height: float) -> None:
-    """A vertical line at the last step of each epoch."""
+def _write_now(run: Run, target: Target) -> None:
+    """A vertical line at the last step of each epoch, one high: the heat map's height changes as it grows."""
     epochs = run.scalars("epoch")
     steps = epochs["step"].to_numpy(np.int64)
     files = []
     for i in spread(len(steps)):
         name = f"now_{steps[i]:07d}.vtp"
-        # Its height follows the heat map's, which grows with the run: written anew each time.
-        ends = np.array([[steps[i], 0.0, 0.0], [steps[i], height, 0.0]])
-        write_poly_data(target.path(f"gradient_norms/{name}"), ends, lines=[np.array([0, 1])])
+        if target.lacks(f"gradient_norms/{name}"):
+            ends = np.array([[steps[i], 0.0, 0.0], [steps[i], 1.0, 0.0]])
+            write_poly_data(target.path(f"gradient_norms/{name}"), ends, lines=[np.array([0, 1])])
         files.append((float(epochs["epoch"].iloc[i]), name))
     write_collection(target.path("gradient_norms/now.pvd"), files)

@@ -58,7 +58,7 @@ def write_poly_data(
 
 
 def save(path: Path, data: vtkPolyData) -> None:
-    """Write VTK poly data under a temporary name, then rename it."""
+    """Write VTK poly data under a temporary name, then rename it; a file that is equal stays."""
     temporary = path.with_name(f".{path.name}.tmp")
     writer = vtkXMLPolyDataWriter()
     writer.SetFileName(str(temporary))
@@ -68,7 +68,10 @@ def save(path: Path, data: vtkPolyData) -> None:
     # Never ASCII, which loses NaN and the sign of infinity.
     if not writer.Write():
         raise OSError(f"{path} could not be written (VTK error {writer.GetErrorCode()})")
-    os.replace(temporary, path)
+    if path.exists() and path.read_bytes() == temporary.read_bytes():
+        temporary.unlink()
+    else:
+        os.replace(temporary, path)
 
 
 def grid_quads(columns: int, rows: int, first: int = 0) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tensorview_insitu import __version__
 from tensorview_insitu.export.curves import export_curve, export_tables, metrics_of
 from tensorview_insitu.export.files import Target
 from tensorview_insitu.export.gradient_norms import export_gradient_norms
@@ -82,6 +83,7 @@ def export_run(
     index: Index = {
         "format": FORMAT,
         "version": VERSION,
+        "made_by": __version__,
         "run": run_index,
         "times": _times(run, chosen, [float(epoch) for epoch in epochs.get("epoch", [])]),
         "tables": tables,
@@ -110,7 +112,9 @@ def _chosen(run: Run, layers: Sequence[str] | None) -> dict[str, list[str]]:
 def _target(run: Run, folder: Path) -> Target:
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        fresh = read_index(folder)["run"]["run_id"] != run.identity["run_id"]
+        index = read_index(folder)
+        # Another version of this package may have written the same files otherwise.
+        fresh = (index["run"]["run_id"], index["made_by"]) != (run.identity["run_id"], __version__)
     except NoExportError:
         fresh = True
     return Target(folder, fresh)

@@ -20,8 +20,7 @@ VOLATILE = {
     "CacheKey", "ForcedCacheKey", "ForceUseCache", "ViewTime", "ViewPosition", "SelectionRepresentation",
     "HiddenRepresentations", "HiddenProps", "Selection", "CenterOfRotation", "RotationFactor",
     "CameraFocalDistance", "CameraFocalDisk", "EyeTransformMatrix", "ModelTransformMatrix", "DataRangeMin",
-    "DataRangeMax", "LeftAxisRangeMinimum", "LeftAxisRangeMaximum", "RightAxisRangeMaximum",
-    "TopAxisRangeMaximum",
+    "DataRangeMax",
 }  # fmt: skip
 # Where a new proxy gets a guess from its data, and one of a state the plain default: what these say is
 # used only once someone switches on glyphs, Gaussian points, volumes, ray tracing or selection labels.
@@ -86,6 +85,9 @@ def described(proxy, names):
         is_reader = proxy.GetXMLGroup() in ("sources", "filters")
         if is_reader and name in READ_ALL or not is_reader and name in VOLATILE | UNUSED:
             continue
+        side = name.partition("AxisRange")[0]
+        if name.startswith(f"{side}AxisRange") and not proxy.GetPropertyValue(f"{side}AxisUseCustomRange"):
+            continue  # ParaView's own choice
         if not name.endswith("Info"):
             found[name] = plain(proxy.GetPropertyValue(name), names)
     return found
