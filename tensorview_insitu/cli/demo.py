@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -117,4 +119,11 @@ def _tell(folder: Path, pictures: list[Path]) -> None:
     for picture in pictures:
         print(f"  {picture.relative_to(folder.resolve())}")
     print("\nopen it in ParaView:")
-    print(f"  tensorview-insitu open {shlex.quote(str(folder))}")
+    print(f"  {_program()} open {shlex.quote(str(folder))}")
+
+
+def _program() -> str:
+    # In a virtual environment that is not activated the command has to be called by its path.
+    if shutil.which("tensorview-insitu"):
+        return "tensorview-insitu"
+    return shlex.quote(os.path.relpath(Path(sys.executable).parent / "tensorview-insitu"))
