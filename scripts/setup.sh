@@ -24,7 +24,7 @@ apt_install() {
 }
 
 if [ ! -x .venv/bin/python ]; then
-    if ! "$python" -m venv .venv 2>/dev/null; then
+    if ! "$python" -m venv .venv >/dev/null 2>&1; then
         rm -rf .venv
         # Debian splits venv off its Python.
         apt_install python3-venv && "$python" -m venv .venv || {
@@ -46,13 +46,19 @@ is_installed() {
 }
 if ! is_installed; then
     echo "installing Python packages into .venv (this takes a few minutes the first time)"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip 2>/dev/null || true
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".[$extras,$tensorflow]"
+    # An older pip knows no editable install from setup.cfg alone.
+    if ! .venv/bin/python -m pip install --upgrade 'pip>=23' > .venv/install.log 2>&1 ||
+        ! .venv/bin/python -m pip install -e ".[$extras,$tensorflow]" >> .venv/install.log 2>&1; then
+        tail -n 20 .venv/install.log >&2
+        echo "The packages could not be installed (all of it: .venv/install.log)." >&2
+        exit 1
+    fi
     { echo "$state"; printf '%s\n' ${extras//,/ } "$tensorflow"; } > .venv/installed
 fi
 
 missing=()
-command -v pvpython >/dev/null || [ -n "${PVPYTHON:-}" ] || missing+=(paraview)
+# pvpython is in python3-paraview, which paraview only recommends.
+command -v pvpython >/dev/null || [ -n "${PVPYTHON:-}" ] || missing+=(paraview python3-paraview)
 command -v Xvfb >/dev/null || missing+=(xvfb)
 if [ "${#missing[@]}" -gt 0 ] && [ "$(uname -s)" = Linux ]; then
     echo "installing ${missing[*]} from apt"

@@ -50,8 +50,8 @@ def find(program: str) -> str:
     path = shutil.which(named or program) or shutil.which(program, path=os.pathsep.join(folders))
     if path is None:
         raise NoParaViewError(
-            f"ParaView's {program} was not found. Install ParaView (Debian, Ubuntu: apt install paraview; "
-            f"elsewhere: paraview.org), or set {program.upper()} to its path."
+            f"ParaView's {program} was not found. Install ParaView (Debian, Ubuntu: apt install "
+            f"paraview python3-paraview; elsewhere: paraview.org), or set {program.upper()} to its path."
         )
     return path
 

@@ -84,7 +84,7 @@ def test_a_missing_paraview_is_told_with_the_way_to_get_it(monkeypatch, copied_r
     monkeypatch.delenv("PVPYTHON", raising=False)
     assert main(["render", str(copied_run.folder)]) == 1
     told = capsys.readouterr().err
-    assert "ParaView's pvpython was not found" in told and "apt install paraview" in told
+    assert "ParaView's pvpython was not found" in told and "apt install paraview python3-paraview" in told
     assert told.count("\n") == 1
 
 
