@@ -19,7 +19,6 @@ class Clock:
     def __init__(self) -> None:
         self.step = 0
         self.epoch = 0
-        self.epoch_is_open = False
         self.uncounted = 0
         self._epochs_before = 0
         self._fit_begins = True
@@ -41,7 +40,6 @@ class Clock:
             self._epochs_before = max(0, self.epoch - epoch)
             self._fit_begins = False
         self.epoch = epoch + 1 + self._epochs_before
-        self.epoch_is_open = True
         self._batches_done = 0
         self._began = []
 

@@ -88,12 +88,13 @@ class InSituRecorder(keras.callbacks.Callback):
         self._tapped: list[Any] = []
         self._names: dict[int, str] = {}
         self._clock = Clock()
+        self._open = False  # the model is tapped, or the run not finished
         self._training = False
         self._given_up = False
         self._initial_taken = False
         self._described = False
         self._warned = False
-        self._status = INTERRUPTED
+        self._status = FINISHED
         self._last_drain = 0.0
         self._pending_calls = 0
 
@@ -127,6 +128,7 @@ class InSituRecorder(keras.callbacks.Callback):
         if not _same(self._tapped, _compiled_state(model)):
             self._tap = self._new_tap(model)
             self._clock.start_tap()
+        self._open = True
         if self._tap is not None:
             self._tap.install()
 
@@ -139,8 +141,10 @@ class InSituRecorder(keras.callbacks.Callback):
         self._last_drain = time.monotonic()
         self._writer.resume()
         self._clock.begin_fit()
-        self._take_initial()
         self._described = False
+        if all(layer.built for _, layer in walk(self.model)):
+            self._describe()
+            self._take_initial()
         if self._tap is not None:
             self.model.train_function = self._telling_of_failure(self.model.train_function)
 
@@ -181,8 +185,6 @@ class InSituRecorder(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Record what came since, the epoch's logs, and the snapshots due at its end."""
         self._record_batches(epoch_end=True)
-        if not self._described:
-            self._describe()
         block = self._epoch_scalars(logs or {})
         for quantity in self._per_epoch():
             block.update(self._snapshot(quantity, self._clock.step))
@@ -216,8 +218,12 @@ class InSituRecorder(keras.callbacks.Callback):
 
     def close(self) -> None:
         """Finish the run now, if a training that ended in an exception left it open."""
-        if self._training and not self._given_up:
-            self._end(self._status)
+        if self._open:
+            self._close()
+
+    @_never_stops_training
+    def _close(self) -> None:
+        self._end(self._status)
 
     # ---- the tap
 
@@ -236,6 +242,8 @@ class InSituRecorder(keras.callbacks.Callback):
             self._note("batches are not recorded: the model was compiled without an optimizer")
             return None
         from .taps.tensorflow import TensorFlowTap
+
+        self._names.clear()  # by id, which a variable of an older model may have had
 
         def selector(quantities: list[LayerVariables]) -> Callable[[], list[LayerVariable]]:
             return lambda: [v for quantity in quantities for v in quantity.select(model)]
@@ -287,7 +295,7 @@ class InSituRecorder(keras.callbacks.Callback):
 
     def _take_initial(self) -> None:
         """The snapshot of step 0; of a model that its first step builds, the tap takes it."""
-        if self._initial_taken or not all(layer.built for _, layer in walk(self.model)):
+        if self._initial_taken:
             return
         self._initial_taken = True
         block: dict[str, Rows] = {}
@@ -332,6 +340,8 @@ class InSituRecorder(keras.callbacks.Callback):
         lost = drained.lost if drained is not None else 0
         if lost:
             self._note(f"{lost} batches were overwritten before they were read")
+        if count and not self._described:
+            self._describe()
         table = self._clock.rows(count, lost)
         block: dict[str, Rows] = {}
         if count:
@@ -378,10 +388,10 @@ class InSituRecorder(keras.callbacks.Callback):
         self._tell_problems()
 
     def _end(self, status: str) -> None:
-        self._training = False
+        self._training = self._open = False
         assert self._writer is not None
         try:
-            if self._clock.epoch_is_open:
+            if self._clock.epoch:
                 self._record_batches(epoch_end=False)
         finally:
             self._release()

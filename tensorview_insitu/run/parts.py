@@ -23,10 +23,19 @@ class Part:
 
 def segments(folder: Path) -> list[Part]:
     """The segments of the run in `folder`, in order; of overlapping ones the widest."""
-    names = [p.name for p in (folder / layout.SEGMENT_FOLDER).glob("*.h5")]
-    matches = [m for m in map(_NUMBERS.fullmatch, names) if m]
+    matches = [m for m in map(_NUMBERS.fullmatch, _settled_names(folder / layout.SEGMENT_FOLDER)) if m]
     found = [Part(layout.segment_file(folder, int(m[1]), int(m[2])), int(m[1]), int(m[2])) for m in matches]
     return without_covered(found)
+
+
+def _settled_names(folder: Path) -> list[str]:
+    # A listing is no snapshot: while segments are merged it may show neither a new file nor its sources.
+    before: list[str] | None = None
+    while True:
+        names = sorted(p.name for p in folder.glob("*.h5"))
+        if names == before:
+            return names
+        before = names
 
 
 def current_parts(folder: Path) -> list[Part]:

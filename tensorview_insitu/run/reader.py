@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -267,18 +269,30 @@ class Run:
         return f'No layer "{layer}" in this run. It holds: {layers}.'
 
     def _looking(self, look: Callable[[list[h5py.File]], _T]) -> _T:
-        # A writer may merge or pack the files away between the listing and the opening.
+        # A writer may merge or pack files away, or publish a new tail, between the listing and the
+        # opening: then one is gone, or those that were opened do not follow on each other.
         for attempt in range(_LOOKS):
+            last = attempt == _LOOKS - 1
             try:
-                with self._files() as files:
-                    return look(files)
+                with contextlib.ExitStack() as stack:
+                    parts = current_parts(self.folder)
+                    files = [stack.enter_context(segment.open_part(part.path)) for part in parts]
+                    missing = _missing(files)
+                    if not missing or last:
+                        if missing:
+                            warnings.warn(f"{self.folder} lacks segments {missing}", stacklevel=3)
+                        return look(files)
             except FileNotFoundError:
-                if attempt == _LOOKS - 1:
+                if last:
                     raise
+            time.sleep(0.002 * attempt)
         raise AssertionError("not reached")
 
-    @contextlib.contextmanager
-    def _files(self) -> Iterator[list[h5py.File]]:
-        with contextlib.ExitStack() as stack:
-            parts = current_parts(self.folder)
-            yield [stack.enter_context(segment.open_part(part.path)) for part in parts]
+
+def _missing(files: list[h5py.File]) -> list[int]:
+    """The numbers of the segments that are not in these files, but before the last that is."""
+    expected, missing = 0, []
+    for file in files:
+        missing += range(expected, int(file.attrs["first"]))
+        expected = int(file.attrs["last"]) + 1
+    return missing

@@ -35,6 +35,7 @@ _SEGMENT_SECONDS = 1.0
 _SEGMENT_BYTES = 32 << 20
 _QUEUE_BYTES = 256 << 20
 _LONGEST_RETRY_SECONDS = 60.0
+_LONGEST_WAIT_SECONDS = 60.0
 
 
 class RunWriter:
@@ -114,17 +115,24 @@ class RunWriter:
 
         The writer can go on afterwards: a later `write` continues the run.
         """
-        self._drain()
         with self._condition:
             self._identity.update(status=status, ended=now())
             self._identity_changed = True
+        try:
+            self._drain()
+        except OSError as error:
+            self.note(f"{self.folder} could not be finished: {error}")
+            return
         try:
             if self._worth_packing():
                 pack(self.folder)
         except (OSError, NotARunError) as error:
             self.note(f"{self.folder} could not be packed into one file: {error}")
-        with self._condition:
-            self._write_identity()
+        try:
+            if self._identity_changed:
+                self._write_identity()
+        except OSError as error:
+            self._failed(error)
 
     def resume(self) -> None:
         """The training goes on: the run is `running` again."""
@@ -152,7 +160,9 @@ class RunWriter:
             thread, self._stop = self._thread, True
             self._condition.notify_all()
         if thread is not None:
-            thread.join()
+            thread.join(_LONGEST_WAIT_SECONDS)
+            if thread.is_alive():  # a disk that hangs must not hang the end of a training
+                raise OSError(f"its disk took more than {_LONGEST_WAIT_SECONDS:.0f} s")
         self._thread = None
 
     def _work(self) -> None:
