@@ -59,7 +59,7 @@ fi
 missing=()
 # pvpython is in python3-paraview, which paraview only recommends.
 command -v pvpython >/dev/null || [ -n "${PVPYTHON:-}" ] || missing+=(paraview python3-paraview)
-command -v Xvfb >/dev/null || missing+=(xvfb)
+command -v Xvfb >/dev/null && command -v xauth >/dev/null || missing+=(xvfb xauth) # xvfb-run needs xauth
 if [ "${#missing[@]}" -gt 0 ] && [ "$(uname -s)" = Linux ]; then
     echo "installing ${missing[*]} from apt"
     apt_install "${missing[@]}" || echo "No pictures without ParaView. As root: apt install ${missing[*]}"

@@ -98,12 +98,12 @@ def _lines(scene: Scene, norms: GradientNormsIndex) -> View:
     shown = _spread(kernels)
     mean = f", geometric mean of {norms['steps_per_column']} steps" * (norms["steps_per_column"] > 1)
     gaps = " (a gap: zero or none)" if norms["gaps"] else ""
-    count = f"{len(shown)} of {len(kernels)} kernels" if len(shown) < len(kernels) else "kernels"
+    count = f"{len(shown)} of {len(kernels)} kernels" if len(shown) < len(kernels) else "all kernels"
     logs = [norms["log_ranges"][norms["variables"].index(name)] for name in shown]
     low, high = min(log[0] for log in logs), max(log[1] for log in logs)
     view = look.chart(
         scene,
-        f"gradient norms of the {count}, first layer dark, last light{mean}{gaps}",
+        f"gradient norms of {count}, first layer dark, last light{mean}{gaps}",
         x="step",
         y="norm",
         LeftAxisLogScale=1,

@@ -10,7 +10,9 @@ from ..scene import ArrayChoice, Node, Scene, Split, Value, View
 from .impossible import ImpossibleViewError
 
 _FILTERS, _EPOCHS, _HEIGHT = 2.0, 2.0, 1.1  # how long they are drawn
-_GAP = 0.34  # between stacked sheets
+_STACK = 2.75  # how high the stack is at the most
+_GAP = 0.34  # between its sheets, where they are few
+_MOST_NAMED = 12  # cells that a legend can name
 _BETWEEN = 0  # Threshold's method: between two values
 _NOT_DRAWN = ["height", "epoch", "cell"]
 
@@ -194,10 +196,17 @@ def _lines(
 def _stack(scene: Scene, layer: str, sheets: SheetsIndex, surface: Node, now: Node) -> View:
     scale = _scale(sheets)
     labels = [_label(cell) for cell in sheets["cells"]]
-    colours = scene.colour_map("cell", **colour_maps.categories(labels))
+    last = len(labels) - 1
+    if len(labels) <= _MOST_NAMED:
+        colours = scene.colour_map("cell", **colour_maps.categories(labels))
+        legend = "grid cell"
+    else:
+        colours = scene.colour_map("cell", **colour_maps.magnitude(0.0, float(last)))
+        legend = f"cell: 0 is {labels[0]}, {last} is {labels[-1]}"
+    gap = min(_GAP, _STACK / max(1, last))
     # Sheets lie one unit apart, and are raised by at most half of one.
     reach = max(abs(value) for value in sheets["range"]) or 1.0
-    height = _GAP * max(0, len(labels) - 1)
+    height = gap * last
     view = look.render_view(
         scene,
         "all cells",
@@ -208,7 +217,7 @@ def _stack(scene: Scene, layer: str, sheets: SheetsIndex, surface: Node, now: No
         axes={
             "XTitle": "filter",
             "YTitle": "epoch",
-            "DataScale": [scale[0], scale[1], _GAP],
+            "DataScale": [scale[0], scale[1], gap],
             **look.ticks("X", (0, sheets["filters"] - 1)),
             **look.ticks("Y", sheets["epoch_range"]),
             **look.no_ticks("Z"),
@@ -223,9 +232,9 @@ def _stack(scene: Scene, layer: str, sheets: SheetsIndex, surface: Node, now: No
         Normal=[0.0, 0.0, 1.0],
         ScaleFactor=0.6 / reach,
     )
-    drawn = scene.transform("all cells", raised, Scale=[scale[0], scale[1], _GAP])
+    drawn = scene.transform("all cells", raised, Scale=[scale[0], scale[1], gap])
     view.show(drawn, "GeometryRepresentation", Representation="Surface", **look.by_array("cell", colours))
-    look.colour_bar(view, colours, "grid cell", DrawNanAnnotation=0)
+    look.colour_bar(view, colours, legend, DrawNanAnnotation=0)
     look.caption(scene, view, "caption all", f"{layer}: all grid cells, one above the other")
     return view
 

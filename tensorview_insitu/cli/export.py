@@ -24,9 +24,10 @@ def add_to(commands: Any) -> None:
     parser.add_argument("-o", "--output", metavar="DIR", help="where to (default: RUN/paraview)")
     parser.add_argument(
         "--layer",
-        action="append",
+        action="extend",
+        nargs="+",
         metavar="L",
-        help="only this layer, and its kernel as a long CSV table too; may be given again",
+        help="only these layers, and their kernels as long CSV tables too",
     )
     parser.add_argument("--every", type=int, default=1, metavar="n", help="every n-th snapshot")
 

@@ -30,7 +30,7 @@ def add_to(commands: Any) -> None:
         "tensorview-insitu render runs/cxr --view kernel_propagation --movie",
     )
     parser.add_argument("path", metavar="RUN", help="the folder of a run")
-    parser.add_argument("--view", action="append", metavar="V", help="this view; may be given again")
+    parser.add_argument("--view", action="extend", nargs="+", metavar="V", help="only these views")
     parser.add_argument("--size", default="1280x720", metavar="WxH", help="in pixels (default: 1280x720)")
     parser.add_argument("--all", action="store_true", help="a picture for every time step, not only the last")
     parser.add_argument("--movie", action="store_true", help="a movie too: MP4 with ffmpeg, else OGV or AVI")

@@ -18,7 +18,7 @@ from tensorview_insitu.index import GradientNormsIndex, TableIndex
 from tensorview_insitu.run.reader import Run
 
 _MOST_COLUMNS = 1000
-_MOST_LABELS = 24
+_MOST_LABELS = 14
 _LONGEST_LABEL = 30
 _HEIGHT = 0.24  # of the heat map, in units of its width
 _CLOCK = ("step", "epoch", "batch", "wall_time")

@@ -63,9 +63,9 @@ def save(path: Path, data: vtkPolyData) -> None:
     writer = vtkXMLPolyDataWriter()
     writer.SetFileName(str(temporary))
     writer.SetInputData(data)
-    writer.SetDataModeToAppended()
-    writer.EncodeAppendedDataOff()
-    # Never ASCII, which loses NaN and the sign of infinity.
+    # Base64 inside the XML. Not ASCII, which loses NaN and the sign of infinity; and not appended raw
+    # bytes: see image_data.py.
+    writer.SetDataModeToBinary()
     if not writer.Write():
         raise OSError(f"{path} could not be written (VTK error {writer.GetErrorCode()})")
     if path.exists() and path.read_bytes() == temporary.read_bytes():
