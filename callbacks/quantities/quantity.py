@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import keras
@@ -25,7 +25,7 @@ class Quantity:
         """Raise a ValueError when `model` lacks what this quantity names."""
 
 
-class LayerVariables(Quantity):
+class LayerVariables(Quantity, ABC):
     """Values of some variables of some layers.
 
     Args:

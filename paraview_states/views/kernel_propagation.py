@@ -40,7 +40,7 @@ def kernel_propagation(
         _surface(scene, chosen["name"], sheets, cell, surface, now, colours) for cell in (first, second)
     ]
     lines = _lines(scene, chosen["name"], sheets, (first, second), now, start)
-    stack = _stack(scene, chosen["name"], sheets, surface, now)
+    stack = _stack(scene, chosen["name"], sheets, surface)
     scene.layout = Split(
         "vertical",
         Split("horizontal", surfaces[0], surfaces[1]),
@@ -84,11 +84,12 @@ def _surface(
 ) -> View:
     label = _label(cell)
     scale = _scale(sheets)
+    middle = scale[1] * sum(sheets["epoch_range"]) / 2
     view = look.render_view(
         scene,
         f"cell {label}",
-        position=[_FILTERS / 2 - 2.6, _EPOCHS / 2 - 3.6, 3.4],
-        focus=[_FILTERS / 2 + 0.15, _EPOCHS / 2 - 0.1, -0.05],
+        position=[_FILTERS / 2 - 2.6, middle - 3.6, 3.4],
+        focus=[_FILTERS / 2 + 0.15, middle - 0.1, -0.05],
         up=[0.0, 0.0, 1.0],
         parallel_scale=1.5,
         axes={
@@ -133,26 +134,35 @@ def _one_cell(
     """The sheet (or line) of one cell, raised by its weight and drawn in the view's box."""
     number = sheets["cells"].index(cell)
     scale = _scale(sheets)
-    only = scene.source(
+    only = _only(scene, f"{name} only", sheets, cell, source)
+    raised = _raised(scene, f"{name} raised", only, scale[2])
+    return scene.transform(
+        name, raised, Scale=[scale[0], scale[1], 1.0], Position=[0.0, 0.0, lift - float(number)]
+    )
+
+
+def _only(scene: Scene, name: str, sheets: SheetsIndex, cell: list[int], source: Node) -> Node:
+    number = float(sheets["cells"].index(cell))
+    return scene.source(
         "Threshold",
-        f"{name} only",
+        name,
         Input=source,
         SelectInputScalars=ArrayChoice("POINTS", "cell"),
         ThresholdMethod=_BETWEEN,
-        LowerThreshold=float(number),
-        UpperThreshold=float(number),
+        LowerThreshold=number,
+        UpperThreshold=number,
     )
-    raised = scene.source(
+
+
+def _raised(scene: Scene, name: str, source: Node, factor: float) -> Node:
+    return scene.source(
         "WarpScalar",
-        f"{name} raised",
-        Input=only,
+        name,
+        Input=source,
         SelectInputScalars=ArrayChoice("POINTS", "height"),
         UseNormal=1,
         Normal=[0.0, 0.0, 1.0],
-        ScaleFactor=scale[2],
-    )
-    return scene.transform(
-        name, raised, Scale=[scale[0], scale[1], 1.0], Position=[0.0, 0.0, lift - float(number)]
+        ScaleFactor=factor,
     )
 
 
@@ -177,23 +187,14 @@ def _lines(
         **room,
     )
     for cell, colour in zip(cells, (look.TRAINING, look.VALIDATION), strict=True):
-        number = sheets["cells"].index(cell)
         for source, when, dashed in ((start, "first", True), (now, "now", False)):
-            only = scene.source(
-                "Threshold",
-                f"line {_label(cell)} {when}",
-                Input=source,
-                SelectInputScalars=ArrayChoice("POINTS", "cell"),
-                ThresholdMethod=_BETWEEN,
-                LowerThreshold=float(number),
-                UpperThreshold=float(number),
-            )
+            only = _only(scene, f"line {_label(cell)} {when}", sheets, cell, source)
             line = Line("weight", f"{_label(cell)} {when}", colour, dashed=dashed)
             look.draw_lines(view, only, "filter", [line], others=_NOT_DRAWN, association=look.POINTS)
     return view
 
 
-def _stack(scene: Scene, layer: str, sheets: SheetsIndex, surface: Node, now: Node) -> View:
+def _stack(scene: Scene, layer: str, sheets: SheetsIndex, surface: Node) -> View:
     scale = _scale(sheets)
     labels = [_label(cell) for cell in sheets["cells"]]
     last = len(labels) - 1
@@ -207,11 +208,12 @@ def _stack(scene: Scene, layer: str, sheets: SheetsIndex, surface: Node, now: No
     # Sheets lie one unit apart, and are raised by at most half of one.
     reach = max(abs(value) for value in sheets["range"]) or 1.0
     height = gap * last
+    middle = scale[1] * sum(sheets["epoch_range"]) / 2
     view = look.render_view(
         scene,
         "all cells",
-        position=[_FILTERS / 2 - 2.6, _EPOCHS / 2 - 3.6, height / 2 + 1.6],
-        focus=[_FILTERS / 2, _EPOCHS / 2, height / 2],
+        position=[_FILTERS / 2 - 2.6, middle - 3.6, height / 2 + 1.6],
+        focus=[_FILTERS / 2, middle, height / 2],
         up=[0.0, 0.0, 1.0],
         parallel_scale=2.25,
         axes={
@@ -223,15 +225,7 @@ def _stack(scene: Scene, layer: str, sheets: SheetsIndex, surface: Node, now: No
             **look.no_ticks("Z"),
         },
     )
-    raised = scene.source(
-        "WarpScalar",
-        "all cells raised",
-        Input=surface,
-        SelectInputScalars=ArrayChoice("POINTS", "height"),
-        UseNormal=1,
-        Normal=[0.0, 0.0, 1.0],
-        ScaleFactor=0.6 / reach,
-    )
+    raised = _raised(scene, "all cells raised", surface, 0.6 / reach)
     drawn = scene.transform("all cells", raised, Scale=[scale[0], scale[1], gap])
     view.show(drawn, "GeometryRepresentation", Representation="Surface", **look.by_array("cell", colours))
     look.colour_bar(view, colours, legend, DrawNanAnnotation=0)
