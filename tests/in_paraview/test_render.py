@@ -1,5 +1,6 @@
 """`render` makes pictures and movies, `open` a window; ParaView is found or said to be missing."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tensorview_insitu.paraview_states.views import VIEWS
 
 from tensorview_insitu.cli.main import main
 from tensorview_insitu.cli.paraview_process import NoParaViewError, display, find
@@ -138,3 +140,12 @@ def _command_lines(pid):
     """The arguments of the processes that `pid` started."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return " ".join(Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ") for child in children)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_paraview_alone_finds_the_files_of_a_moved_folder(view, pvpython, exported, tmp_path):
+    """What the README tells a person who has only ParaView: search files under the folder."""
+    moved = shutil.copytree(exported, tmp_path / "copied")
+    pvpython("load_moved.py", moved / f"states/{view}.pvsm", moved, tmp_path / "files.json")
+    files = json.loads((tmp_path / "files.json").read_text())
+    assert files and all(file.startswith(str(moved)) and Path(file).is_file() for file in files)
