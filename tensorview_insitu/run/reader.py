@@ -291,7 +291,8 @@ class Run:
 
 def _missing(files: list[h5py.File]) -> list[int]:
     """The numbers of the segments that are not in these files, but before the last that is."""
-    expected, missing = 0, []
+    expected = 0
+    missing: list[int] = []
     for file in files:
         missing += range(expected, int(file.attrs["first"]))
         expected = int(file.attrs["last"]) + 1
