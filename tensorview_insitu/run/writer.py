@@ -104,11 +104,14 @@ class RunWriter:
         held = self._queued_bytes + self._pending_bytes + rows.nbytes
         if held <= _QUEUE_BYTES * (2 if is_table else 1):
             return True
-        self._dropped[name] += len(rows.steps)
-        self._identity["dropped_rows"] = dict(self._dropped)
-        self._identity_changed = True
+        self._drop(name, len(rows.steps))
         self.note("the disk does not keep up; some rows were dropped (see dropped_rows in run.json)")
         return False
+
+    def _drop(self, name: str, count: int) -> None:
+        self._dropped[name] += count
+        self._identity["dropped_rows"] = dict(self._dropped)
+        self._identity_changed = True
 
     def finish(self, status: str) -> None:
         """Write what is left, pack the run into run.h5, and note how it ended.
@@ -185,6 +188,8 @@ class RunWriter:
                 # Nothing that goes wrong in here may end a training.
                 except Exception as error:
                     self._failed(error)
+                    if stop:
+                        self._save_tables()
             if stop:
                 return
 
@@ -232,6 +237,21 @@ class RunWriter:
         self._epoch_ended = False
         self._tail_is_current = True
         self._last_segment = self._last_tail = time.monotonic()
+
+    def _save_tables(self) -> None:
+        """The last attempt on a full disk: tables are small, and may have room where arrays have none."""
+        for block in self._pending:
+            for name, rows in block.items():
+                if "columns" not in rows.attributes:
+                    self._drop(name, len(rows.steps))
+        self._pending = [
+            {name: rows for name, rows in block.items() if "columns" in rows.attributes}
+            for block in self._pending
+        ]
+        try:
+            self._publish_segment()
+        except Exception as error:
+            self._failed(error)
 
     def _built(self) -> memoryview:
         number = self._next_segment

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -157,3 +158,24 @@ def test_values_come_back_as_they_were_written(tmp_path, rows):
     run = Run.open(tmp_path / "run")
     np.testing.assert_array_equal(run.variable("conv", "kernel").values, written["layers/conv/kernel"].values)
     np.testing.assert_array_equal(run.scalars("batch")["loss"], written["scalars/batch"].values[:, 0])
+
+
+def test_tables_are_saved_where_arrays_have_no_room(tmp_path, monkeypatch):
+    real = writer_module.publish
+
+    def small_disk(path, data, durable=False):
+        if len(data) > 30_000:
+            raise OSError(28, "No space left on device", str(path))
+        real(path, data, durable=durable)
+
+    monkeypatch.setattr(writer_module, "publish", small_disk)
+    writer = RunWriter(tmp_path / "run")
+    rows = block(1, 20)
+    kernel = rows["layers/conv/kernel"]
+    wide = np.broadcast_to(kernel.values[:, :1, :1], (20, 40, 30)).copy()
+    writer.write({**rows, "layers/conv/kernel": replace(kernel, values=wide)})
+    writer.finish("finished")
+    run = Run.open(tmp_path / "run")
+    assert list(run.steps()["step"]) == list(range(1, 21)) and run.variables() == []
+    assert run.identity["dropped_rows"] == {"layers/conv/kernel": 20}
+    assert "No space left" in run.identity["missing"][0]
