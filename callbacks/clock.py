@@ -19,7 +19,7 @@ class Clock:
     def __init__(self) -> None:
         self.step = 0
         self.epoch = 0
-        self.uncounted = 0
+        self.uncounted = 0  # batches that began since the last rows: what there is where no tap counts
         self._epochs_before = 0
         self._fit_begins = True
         self._steps_before_tap = 0
@@ -43,13 +43,10 @@ class Clock:
         self._batches_done = 0
         self._began = []
 
-    def begin_batch(self, batch: int) -> None:
-        """An execution begins with Keras' batch `batch`, counted from 0 in the epoch."""
+    def begin_batch(self, batch: int, at_once: int) -> None:
+        """An execution of `at_once` batches begins with Keras' batch `batch`, counted from 0 in the epoch."""
         self._began.append((batch, time.time()))
-
-    def count_batch(self) -> None:
-        """Count a batch where no tap does."""
-        self.uncounted += 1
+        self.uncounted += at_once
 
     def rows(self, count: int, lost: int) -> NDArray[np.float64]:
         """`(count, 4)`: step, epoch, batch and wall time of the `count` calls since the last time.

@@ -161,14 +161,12 @@ class InSituRecorder(keras.callbacks.Callback):
         callbacks wait for every batch.
         """
         at_once = int(getattr(self.model, "steps_per_execution", 1) or 1)
-        if self._tap is None:
-            self._clock.count_batch()
-        elif (
+        if self._tap is not None and (
             self._pending_calls + at_once > self._tap.capacity
             or time.monotonic() - self._last_drain > _DRAIN_SECONDS
         ):
             self._record_batches(epoch_end=False)
-        self._clock.begin_batch(batch)
+        self._clock.begin_batch(batch, at_once)
         self._pending_calls += at_once
 
     @_never_stops_training
@@ -335,7 +333,7 @@ class InSituRecorder(keras.callbacks.Callback):
 
     def _record_batches(self, *, epoch_end: bool) -> None:
         self._last_drain, self._pending_calls = time.monotonic(), 0
-        drained = self._tap.drain() if self._tap is not None else None
+        drained = self._tap.drain() if self._tap is not None and self._tap.works else None
         count = drained.count if drained is not None else self._clock.uncounted
         lost = drained.lost if drained is not None else 0
         if lost:

@@ -68,6 +68,10 @@ class Tap(Protocol):
     problems: list[str]
     """What the tap could not do."""
 
+    @property
+    def works(self) -> bool:
+        """Whether rows come out of it; not once it met something that it cannot tap."""
+
     def install(self) -> None:
         """Wrap the model's train step; before Keras builds its train function."""
 

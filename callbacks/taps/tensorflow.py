@@ -56,6 +56,11 @@ class TensorFlowTap:
             self._broken = True
             self.problems.append("batches are not recorded when several replicas train")
 
+    @property
+    def works(self) -> bool:
+        """Whether rows come out of it."""
+        return not self._broken
+
     # ---- on the host
 
     def install(self) -> None:

@@ -213,6 +213,44 @@ def test_layers_inside_layers_have_their_path(tmp_path, small_batch):
     assert "base/conv/kernel" in run.gradient_norms().columns
 
 
+def test_several_replicas_are_recorded_by_epoch_and_the_run_says_so(tmp_path):
+    """In a process of its own: logical devices are chosen before TensorFlow starts."""
+    program = f"""
+        import sys
+        sys.path.insert(0, {os.path.dirname(__file__) + "/.."!r})
+        import tensorflow as tf
+        cpus = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+        from fits import fit, network
+        from tensorview_insitu.callbacks import InSituRecorder
+        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+            model = network()
+        fit(model, [InSituRecorder({str(tmp_path / "run")!r})], validation_data=None)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, capture_output=True)
+    run = Run.open(tmp_path / "run")
+    assert run.status == "finished"
+    assert "when several replicas train" in run.identity["missing"][0]
+    assert list(run.scalars("epoch")["step"]) == [13, 26]
+    assert list(run.variable("conv1", "kernel").steps) == [0, 13, 26]
+
+
+def test_a_tap_that_cannot_tap_leaves_the_rest_of_the_recording(tmp_path, monkeypatch):
+    from tensorview_insitu.callbacks.taps.tensorflow import TensorFlowTap
+
+    def broken(self, heard, learning_rate):
+        raise NotImplementedError("a metric of another world")
+
+    monkeypatch.setattr(TensorFlowTap, "_after_step", broken)
+    with pytest.warns(RuntimeWarning, match="batches are not recorded: NotImplementedError: a metric"):
+        history = fit(network(), [InSituRecorder(tmp_path / "run")])
+    assert history.history == fit(network(), []).history
+    run = Run.open(tmp_path / "run")
+    assert list(run.scalars("epoch")["loss"]) == history.history["loss"]
+    assert list(run.variable("conv1", "kernel").steps) == [0, 13, 26]
+    assert len(run.gradient_norms()) == 0
+
+
 def test_another_backend_is_recorded_by_epoch_and_says_so(tmp_path):
     """In a process of its own: a process has one backend."""
     pytest.importorskip("jax")
