@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 
 import tensorview_insitu
-from tensorview_insitu.cli import demo, export, info, open_state, pack, render
+from tensorview_insitu.cli import demo, export, info, open_state, pack, render, verify
 
-_COMMANDS = (demo, info, export, open_state, render, pack)
+_COMMANDS = (demo, info, export, open_state, render, pack, verify)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -37,6 +37,12 @@ _PACKAGES = (
 )
 
 
+# What other code relies on.
+_KINDS: dict[str, type] = {
+    "run_id": str, "created": str, "status": str, "host": str, "pid": int, "missing": list,
+}  # fmt: skip
+
+
 def new_identity() -> dict[str, Any]:
     """What is known of a run before its training starts."""
     return {
@@ -83,11 +89,14 @@ def read_identity(folder: Path) -> dict[str, Any]:
         raise NotARunError(f"{path} is damaged: {error}") from error
     if not isinstance(identity, dict) or identity.get("format") != layout.FORMAT:
         raise NotARunError(f"{path} was not written by InSituRecorder.")
-    if identity["version"] > layout.VERSION:
+    if not isinstance(identity.get("version"), int) or identity["version"] > layout.VERSION:
         raise NotARunError(
-            f"{folder} is in format {identity['version']}; this tensorview-insitu reads up to "
+            f"{folder} is in format {identity.get('version')}; this tensorview-insitu reads up to "
             f"{layout.VERSION}. Install a newer one."
         )
+    wrong = [key for key, kind in _KINDS.items() if not isinstance(identity.get(key), kind)]
+    if wrong:
+        raise NotARunError(f"{path} is damaged: it says nothing right of {', '.join(wrong)}.")
     return identity
 
 
@@ -96,7 +105,7 @@ def writer_lives(identity: dict[str, Any]) -> bool | None:
     if identity.get("host") != socket.gethostname():
         return None
     start = _process_start(identity["pid"])
-    return start is not None and start == identity["process_start"]
+    return start is not None and start == identity.get("process_start")
 
 
 def current_status(identity: dict[str, Any]) -> str:

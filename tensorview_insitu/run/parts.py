@@ -38,6 +38,13 @@ def _settled_names(folder: Path) -> list[str]:
         before = names
 
 
+def all_files(folder: Path) -> list[Path]:
+    """Every HDF5 file of the run in `folder`, also those that another one stands for."""
+    inside = folder / layout.SEGMENT_FOLDER
+    packed = folder / layout.PACKED_FILE
+    return [*([packed] if packed.exists() else []), *(inside / name for name in _settled_names(inside))]
+
+
 def current_parts(folder: Path) -> list[Part]:
     """run.h5, the segments that it lacks, and the tail, in order.
 

@@ -18,6 +18,7 @@ import numpy as np
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.errors import NotARunError
 from tensorview_insitu.run.rows import Block, Rows
+from tensorview_insitu.run.safety import check
 
 _CHUNK_BYTES = 1 << 18
 
@@ -79,7 +80,7 @@ def open_part(path: Path) -> h5py.File:
     """Open one HDF5 file of a run for reading.
 
     Raises:
-        NotARunError: it is none, or of a later format.
+        NotARunError: it is none, or of a later format, or holds what no recorder writes.
         FileNotFoundError: it is gone.
     """
     try:
@@ -88,17 +89,24 @@ def open_part(path: Path) -> h5py.File:
         raise
     except OSError as error:
         raise NotARunError(f"Expected an HDF5 file of a run. Received: {path} ({error})") from error
-    if file.attrs.get("format") != layout.FORMAT:
+    try:
+        _check_kind(file, path)
+        check(file, path)
+    except BaseException:
         file.close()
+        raise
+    return file
+
+
+def _check_kind(file: h5py.File, path: Path) -> None:
+    about = {key: file.attrs.get(key) for key in ("format", "version", "run_id", "first", "last")}
+    if about["format"] != layout.FORMAT or None in about.values():
         raise NotARunError(f"Expected an HDF5 file written by InSituRecorder. Received: {path}")
-    if file.attrs["version"] > layout.VERSION:
-        version = file.attrs["version"]
-        file.close()
+    if about["version"] > layout.VERSION:
         raise NotARunError(
-            f"{path} is in format {version}; this tensorview-insitu reads up to {layout.VERSION}. "
+            f"{path} is in format {about['version']}; this tensorview-insitu reads up to {layout.VERSION}. "
             "Install a newer one."
         )
-    return file
 
 
 def dataset_names(file: h5py.File) -> list[str]:

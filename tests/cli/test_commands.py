@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tensorview_insitu.cli import demo, export, info, open_state, pack, render
+from tensorview_insitu.cli import demo, export, info, open_state, pack, render, verify
 from tensorview_insitu.cli.main import main
 from tensorview_insitu.demo.images import load_images
 from tensorview_insitu.run.reader import Run
 
-COMMANDS = {"demo": demo, "info": info, "export": export, "open": open_state, "render": render, "pack": pack}
+COMMANDS = {
+    "demo": demo, "info": info, "export": export, "open": open_state, "render": render, "pack": pack,
+    "verify": verify,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -106,6 +109,7 @@ def test_images_of_any_size_and_mode_become_grey_200_by_200(tmp_path):
         (["info", "{tmp}"], "{tmp} holds no run.json, so it is no run."),
         (["info", "{tmp}/file.txt"], "Expected the folder of a run. Received a file: {tmp}/file.txt"),
         (["pack", "{tmp}/nowhere"], "No run at {tmp}/nowhere"),
+        (["verify", "{tmp}"], "{tmp} holds no run.json"),
         (["export", "{tmp}"], "{tmp} holds no run.json"),
         (["export", "{run}", "-o", "{tmp}/o", "--layer", "conv9"], 'No layer "conv9" in this run. It holds'),
         (["export", "{run}", "-o", "{tmp}/o", "--every", "0"], "Expected every to be a positive int."),

@@ -1,0 +1,49 @@
+"""`verify` tells a whole run from a damaged one, and names what is wrong."""
+
+import h5py
+from written import block
+
+from tensorview_insitu.cli.main import main
+from tensorview_insitu.run import layout
+from tensorview_insitu.run.verify import verify
+from tensorview_insitu.run.writer import RunWriter
+
+
+def segmented(folder):
+    """A run of three segments, as a crash leaves it."""
+    writer = RunWriter(folder)
+    for i in range(3):
+        writer.write(block(5 * i + 1, 5 * i + 5))
+        writer._drain()
+    return folder
+
+
+def test_a_whole_run_is_whole(run, tmp_path, capsys):
+    assert main(["verify", str(run.folder)]) == 0
+    assert capsys.readouterr().out == f"{run.folder} is whole: 9 datasets in 1 file(s) read\n"
+    verdict = verify(segmented(tmp_path / "run"))
+    assert (verdict.files, verdict.datasets, verdict.problems) == (3, 9, [])
+
+
+def test_a_flipped_bit_in_any_dataset_is_found_and_named(copied_run, capsys):
+    file = copied_run.folder / "run.h5"
+    whole = file.read_bytes()
+    for name in ("steps", "scalars/batch", "gradient_norms", "layers/conv2/kernel", "layers/classes/bias"):
+        with h5py.File(file) as opened:
+            at = opened[name].id.get_chunk_info(0).byte_offset + 5
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+        assert main(["verify", str(copied_run.folder)]) == 1
+        told = capsys.readouterr().out
+        assert f"Dataset /{name} of " in told and "is damaged: " in told
+    file.write_bytes(whole)
+    assert main(["verify", str(copied_run.folder)]) == 0
+
+
+def test_a_missing_a_foreign_and_a_broken_segment_are_named(tmp_path):
+    folder, other = segmented(tmp_path / "run"), segmented(tmp_path / "other")
+    (folder / "segments/000001-000001.h5").unlink()
+    assert verify(folder).problems == ["segments 1 are missing"]
+    layout.segment_file(folder, 1, 1).write_bytes(layout.segment_file(other, 1, 1).read_bytes())
+    assert "belongs to another run" in verify(folder).problems[0]
+    layout.segment_file(folder, 1, 1).write_bytes(b"not HDF5")
+    assert "Expected an HDF5 file of a run" in verify(folder).problems[0]
