@@ -44,6 +44,8 @@ def _never_stops_training(hook: _Hook) -> _Hook:
             hook(self, *args, **kwargs)
         except Exception as error:
             self._give_up(error)
+            if self._strict:
+                raise
 
     return cast(_Hook, guarded)
 
@@ -61,6 +63,8 @@ class InSituRecorder(keras.callbacks.Callback):
         quantities: what to record, in place of the default
             `[Metrics(), GradientNorms(), Kernels(), Biases()]`.
         overwrite: replace an older run in that folder.
+        strict: raise where the recorder would otherwise warn and let the training go on: for those to
+            whom a training without its record is worth nothing.
 
     Raises:
         RunExistsError: the folder already holds a run or other files.
@@ -77,11 +81,13 @@ class InSituRecorder(keras.callbacks.Callback):
         quantities: Sequence[Quantity] | None = None,
         *,
         overwrite: bool = False,
+        strict: bool = False,
     ) -> None:
         super().__init__()
         self.path = Path(path)
         self.quantities = _checked(quantities)
         self._overwrite = overwrite
+        self._strict = strict
         refuse_taken(self.path, overwrite=overwrite)
         self._writer: RunWriter | None = None
         self._tap: Tap | None = None
@@ -117,6 +123,8 @@ class InSituRecorder(keras.callbacks.Callback):
                 raise  # the user's own mistake, told before the training starts
             except OSError as error:
                 self._give_up(error)
+                if self._strict:
+                    raise
             else:
                 atexit.register(_close_at_exit, weakref.ref(self))
         self._attach(model)
@@ -425,6 +433,8 @@ class InSituRecorder(keras.callbacks.Callback):
         for problem in self._tap.problems if self._tap is not None else ():
             self._note(problem)
         if self._writer is not None and self._writer.problems and not self._warned:
+            if self._strict:
+                raise RuntimeError(self._writer.problems[0])
             self._warn(self._writer.problems[0])
 
     def _note(self, problem: str) -> None:
@@ -438,7 +448,8 @@ class InSituRecorder(keras.callbacks.Callback):
         problem = f"recording stopped: {type(error).__name__}: {error}"
         _log.debug(problem, exc_info=error)
         self._note(problem)
-        self._warn(problem)
+        if not self._strict:
+            self._warn(problem)
         if self._writer is not None:
             self._writer.finish(self._status)
 

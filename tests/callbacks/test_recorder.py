@@ -122,6 +122,23 @@ def test_a_mistake_of_our_own_never_stops_the_training(tmp_path, monkeypatch):
     assert "ZeroDivisionError" in Run.open(tmp_path / "run").identity["missing"][0]
 
 
+@pytest.mark.parametrize("fault", ["our own", "the disk", "no folder"])
+def test_strict_raises_instead(fault, tmp_path, monkeypatch):
+    def broken(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "run"
+    if fault == "our own":
+        monkeypatch.setattr(InSituRecorder, "_tables", broken)
+    elif fault == "the disk":
+        monkeypatch.setattr(writer, "publish", broken)
+    else:
+        (tmp_path / "file").write_text("")
+        path = tmp_path / "file" / "run"
+    with pytest.raises((OSError, RuntimeError), match="No space left|Not a directory"):
+        fit(network(), [InSituRecorder(path, strict=True)])
+
+
 def test_even_where_warnings_are_errors_the_training_goes_on(tmp_path, recwarn):
     import warnings
 
