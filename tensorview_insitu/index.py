@@ -112,6 +112,7 @@ class SheetsIndex(TypedDict):
     channel: int
     channels: int
     filters: int
+    times: list[float]
     epoch_range: Range
     range: Range
 
@@ -127,13 +128,16 @@ class LayerIndex(TypedDict):
 
 
 class Index(TypedDict):
-    """All of index.json."""
+    """All of index.json.
+
+    `epochs` are the times of what is there once an epoch: the curves and where training was.
+    """
 
     format: str
     version: int
     made_by: str
     run: RunIndex
-    times: list[float]
+    epochs: list[float]
     tables: dict[str, TableIndex]
     metrics: list[MetricIndex]
     curve: CurveIndex | None

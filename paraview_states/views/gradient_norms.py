@@ -19,7 +19,7 @@ def gradient_norms(index: Index) -> Scene:
     norms = index["gradient_norms"]
     if norms is None:
         raise ImpossibleViewError("the run has no gradient norms")
-    scene = Scene(f"Gradient norms of {look.run_name(index)}", index["times"])
+    scene = Scene(f"Gradient norms of {look.run_name(index)}", index["epochs"] or [index["run"]["epochs"]])
     scene.layout = Split("vertical", _heat_map(scene, index, norms), _lines(scene, norms), 0.5)
     return scene
 

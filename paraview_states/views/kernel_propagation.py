@@ -31,7 +31,7 @@ def kernel_propagation(
     sheets = chosen["sheets"]
     assert sheets is not None
     first, second = _cells(sheets, cells)
-    scene = Scene(f"Kernel propagation of {look.run_name(index)}", index["times"])
+    scene = Scene(f"Kernel propagation of {look.run_name(index)}", sheets["times"])
     surface = scene.read(sheets["file"])
     now = scene.read(sheets["now"])
     start = scene.read(sheets["first"])

@@ -20,7 +20,7 @@ def training_curve_3d(index: Index) -> Scene:
     ranges = (curve["epoch_range"], curve["loss_range"], curve["metric_range"])
     scale = [look.scale_to(length, extent) for length, extent in zip(_BOX, ranges, strict=True)]
     centre = [s * (low + high) / 2 for s, (low, high) in zip(scale, ranges, strict=True)]
-    scene = Scene(f"Training curve in 3-D of {look.run_name(index)}", index["times"])
+    scene = Scene(f"Training curve in 3-D of {look.run_name(index)}", index["epochs"])
 
     training = scene.read(curve["training"])
     drawn = scene.transform("training scaled", training, Scale=scale)

@@ -15,7 +15,7 @@ def training_curves(index: Index) -> Scene:
     metrics = index["metrics"]
     if not metrics or metrics[0]["training"] is None:
         raise ImpossibleViewError("the run has no loss at an epoch's end")
-    scene = Scene(f"Training curves of {look.run_name(index)}", index["times"])
+    scene = Scene(f"Training curves of {look.run_name(index)}", index["epochs"])
     table = index["tables"]["epochs"]
     raw = scene.read(table["file"])
     normalised = scene.read(index["tables"]["epochs_normalised"]["file"])

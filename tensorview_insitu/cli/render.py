@@ -110,11 +110,12 @@ class _Job:
     ) -> None:
         from tensorview_insitu.cli.exported import ready_state
         from tensorview_insitu.index import read_index
+        from tensorview_insitu.paraview_states.views import VIEWS
 
         self._images = folder / "images"
         self._view, self._size = view, size
         self._scratch, self._pvpython, self._environment = scratch, pvpython, environment
-        self._times = read_index(folder)["times"]
+        self._times = VIEWS[view](read_index(folder)).times
         self._state = ready_state(folder, view, scratch)
         self._frame_files: list[Path] = []
 

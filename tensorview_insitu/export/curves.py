@@ -73,29 +73,36 @@ def export_curve(run: Run, target: Target, metrics: list[MetricIndex]) -> CurveI
     epochs = run.scalars("epoch")
     name = plain_name(other["name"])
     training = _points(epochs, "loss", other["name"])
-    if not np.isfinite(training).all(axis=1).any():  # it diverged at once
+    if not len(_finite(training)):  # it diverged at once
         return None
     _write_line(target, "curves/training.vtp", training, name, epochs)
-    validation_file = None
+    validation_file, drawn = None, _finite(training)
     if loss["validation"] and other["validation"]:
         validation_file = "curves/validation.vtp"
         validation = _points(epochs, loss["validation"], other["validation"])
         _write_line(target, validation_file, validation, name, epochs)
+        drawn = np.concatenate([drawn, _finite(validation)])
     return {
         "metric": name,
         "training": "curves/training.vtp",
         "validation": validation_file,
         "now": _write_now(target, training, name, epochs),
         "now_line": _write_now_line(target, epochs, name, loss["range"], other["range"]),
-        "epoch_range": finite_range(epochs["epoch"]),
-        "loss_range": loss["range"],
+        # Of what is drawn: an epoch without a finite loss is not.
+        "epoch_range": finite_range(drawn[:, 0]),
+        "loss_range": finite_range(drawn[:, 1]),
         "training_loss_range": finite_range(epochs["loss"]),
-        "metric_range": other["range"],
+        "metric_range": finite_range(drawn[:, 2]),
     }
 
 
 def _points(epochs: pd.DataFrame, loss: str, metric: str) -> NDArray[np.float64]:
     return epochs[["epoch", loss, metric]].to_numpy(np.float64)
+
+
+def _finite(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    finite: NDArray[np.float64] = points[np.isfinite(points).all(axis=1)]
+    return finite
 
 
 def _write_line(target: Target, file: str, points: NDArray[Any], metric: str, epochs: pd.DataFrame) -> None:
@@ -118,16 +125,17 @@ def _write_line(target: Target, file: str, points: NDArray[Any], metric: str, ep
 
 def _write_now(target: Target, points: NDArray[Any], metric: str, epochs: pd.DataFrame) -> str:
     steps = epochs["step"].to_numpy()
+    good = np.isfinite(points).all(axis=1)
     files = []
     for i in spread(len(points)):
-        if not np.isfinite(points[i]).all():
-            continue
-        name = f"now_{steps[i]:07d}.vtp"
+        # Once it diverged, the marker stays where the curve ends; before it begins, at its beginning.
+        before = np.flatnonzero(good[: i + 1])
+        at = before[-1] if len(before) else np.flatnonzero(good)[0]
+        name = f"now_{steps[at]:07d}.vtp"
         if target.lacks(f"curves/{name}"):
-            arrays = _arrays(points[i : i + 1], metric, steps[i : i + 1])
-            write_poly_data(
-                target.path(f"curves/{name}"), points[i : i + 1], vertices=True, point_data=arrays
-            )
+            one = slice(at, at + 1)
+            arrays = _arrays(points[one], metric, steps[one])
+            write_poly_data(target.path(f"curves/{name}"), points[one], vertices=True, point_data=arrays)
         files.append((float(points[i, 0]), name))
     write_collection(target.path("curves/now.pvd"), files)
     return "curves/now.pvd"

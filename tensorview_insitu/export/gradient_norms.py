@@ -115,11 +115,14 @@ def _write_now(run: Run, target: Target) -> None:
     """A vertical line at the last step of each epoch, one high: the heat map's height changes as it grows."""
     epochs = run.scalars("epoch")
     steps = epochs["step"].to_numpy(np.int64)
+    if not len(steps):  # its first epoch did not end
+        steps = run.steps()["step"].to_numpy(np.int64)[-1:]
+    times = run.epochs_at(steps)
     files = []
     for i in spread(len(steps)):
         name = f"now_{steps[i]:07d}.vtp"
         if target.lacks(f"gradient_norms/{name}"):
             ends = np.array([[steps[i], 0.0, 0.0], [steps[i], 1.0, 0.0]])
             write_poly_data(target.path(f"gradient_norms/{name}"), ends, lines=[np.array([0, 1])])
-        files.append((float(epochs["epoch"].iloc[i]), name))
+        files.append((float(times[i]), name))
     write_collection(target.path("gradient_norms/now.pvd"), files)

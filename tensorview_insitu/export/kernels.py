@@ -195,6 +195,7 @@ def _export_sheets(
         "channel": 0,
         "channels": _cells_by_filter(about).shape[2],
         "filters": filters,
+        "times": [time for time, _ in files],
         "epoch_range": finite_range(epochs[shown]),
         "range": finite_range(weights),
     }

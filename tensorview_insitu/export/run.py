@@ -85,7 +85,7 @@ def export_run(
         "version": VERSION,
         "made_by": __version__,
         "run": run_index,
-        "times": _times(run, chosen, [float(epoch) for epoch in epochs.get("epoch", [])]),
+        "epochs": [float(epoch) for epoch in epochs.get("epoch", [])],
         "tables": tables,
         "metrics": metrics,
         "curve": curve,
@@ -166,11 +166,3 @@ def _export_kernel_tables(
                 tables[name] = table
                 notes += [note] if note else []
     return tables
-
-
-def _times(run: Run, chosen: dict[str, list[str]], epochs: list[float]) -> list[float]:
-    times = set(epochs)
-    for layer, variables in chosen.items():
-        for variable in variables:
-            times.update(run.snapshot_epochs(layer, variable).tolist())
-    return sorted(times)

@@ -4,12 +4,14 @@ import json
 import shutil
 from xml.etree import ElementTree
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 from fits import fit, network
 from reading import read_collection, read_image, read_poly
 from tensorview_insitu.callbacks import InSituRecorder
+from tensorview_insitu.paraview_states.states import write_states
 
 from tensorview_insitu.export.run import export_run
 from tensorview_insitu.index import NoExportError, read_index
@@ -153,7 +155,8 @@ def test_exporting_again_writes_only_what_is_new(tmp_path):
     unchanged = [p for p in before if "_00" in p.name and p.parent.parent.name == "layers"]
     assert len(unchanged) > 20 and all(after[p] == before[p] for p in unchanged)
     assert [t for t, _ in read_collection(folder / "layers/conv1/kernel.pvd")] == [0, 1, 2, 3]
-    assert read_index(folder)["times"] == [0, 1, 2, 3]
+    index = read_index(folder)
+    assert index["epochs"] == [1, 2, 3] and index["layers"][0]["sheets"]["times"] == [0, 1, 2, 3]
 
 
 def test_an_export_of_another_run_is_written_anew(run, tmp_path):
@@ -167,8 +170,6 @@ def test_an_export_of_another_run_is_written_anew(run, tmp_path):
 
 
 def test_a_training_that_diverged_keeps_its_nan(tmp_path):
-    import keras
-
     model = network(optimizer=keras.optimizers.SGD(1e20))
     fit(model, [InSituRecorder(tmp_path / "run")], epochs=2)
     run = Run.open(tmp_path / "run")
@@ -181,6 +182,48 @@ def test_a_training_that_diverged_keeps_its_nan(tmp_path):
     assert np.isfinite(points).all() and np.isfinite(arrays["height"]).all()
     assert np.isnan(arrays["weight"]).any()
     json.loads((folder / "index.json").read_text(), parse_constant=pytest.fail)
+
+
+class Diverge(keras.callbacks.Callback):
+    """Raises the learning rate beyond all reason when the third epoch begins."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            self.model.optimizer.learning_rate.assign(1e18)
+
+
+class Stop(keras.callbacks.Callback):
+    """Ends the training in its first epoch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 7:
+            raise KeyboardInterrupt
+
+
+def test_a_curve_ends_where_the_training_diverged(tmp_path):
+    model = network(optimizer=keras.optimizers.SGD(0.05))
+    fit(model, [InSituRecorder(tmp_path / "run"), Diverge()], epochs=4)
+    run = Run.open(tmp_path / "run")
+    assert list(np.isfinite(run.scalars("epoch")["loss"])) == [True, True, False, False]
+    folder = export_run(run).parent
+    curve = read_index(folder)["curve"]
+    assert curve["epoch_range"] == [1, 2]
+    assert len(read_poly(folder / curve["training"])[0]) == 2
+    now = read_collection(folder / curve["now"])
+    assert [time for time, _ in now] == [1, 2, 3, 4]
+    assert [float(read_poly(file)[0][0, 0]) for _, file in now] == [1, 2, 2, 2]
+
+
+def test_an_export_before_the_first_epoch_ended(tmp_path):
+    with pytest.raises(KeyboardInterrupt), InSituRecorder(tmp_path / "run") as recorder:
+        fit(network(), [recorder, Stop()])
+    run = Run.open(tmp_path / "run")
+    folder = export_run(run).parent
+    index = read_index(folder)
+    assert index["epochs"] == [] and index["curve"] is None and index["metrics"] == []
+    report = write_states(folder)
+    assert set(report.impossible) == {"training_curve_3d", "training_curves"}
+    assert len(read_collection(folder / index["gradient_norms"]["now"])) == 1
 
 
 def test_a_long_run_is_drawn_in_at_most_a_thousand_columns(tmp_path, monkeypatch):

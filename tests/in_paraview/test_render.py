@@ -43,8 +43,8 @@ def test_render_splits_frames_over_processes_and_makes_a_movie(pvpython, copied_
     made = capsys.readouterr().out.split()
     images = copied_run.folder / "paraview/images"
     frames = sorted((images / "training_curve_3d").glob("*.png"))
-    assert [p.name for p in frames] == [f"{i:04d}.png" for i in range(5)]
-    assert len({p.read_bytes() for p in frames[1:]}) == 4, "the marker moves"
+    assert [p.name for p in frames] == [f"{i:04d}.png" for i in range(4)]
+    assert len({p.read_bytes() for p in frames}) == 4, "the marker moves"
     assert pixels(frames[0]).shape == (360, 640, 3)
     movie = next(p for p in made if p.endswith((".mp4", ".ogv", ".avi")))
     head = Path(movie).read_bytes()[:12]
