@@ -207,7 +207,7 @@ def colour_bar(view: View, colours: Node, title: str, *, large: bool = False, **
             "AutoOrient": 0,
             "Orientation": 1,
             "WindowLocation": _ANYWHERE,
-            "Position": [0.875 if large else 0.85, 0.2],
+            "Position": [0.895 if large else 0.85, 0.2],
             "ScalarBarLength": 0.55,
             "TitleColor": INK,
             "LabelColor": INK,

@@ -9,7 +9,7 @@ from ..look import Line
 from ..scene import ArrayChoice, Node, Scene, Split, Value, View
 from .impossible import ImpossibleViewError
 
-_FILTERS, _EPOCHS, _HEIGHT = 2.0, 2.0, 1.1  # how long they are drawn
+_FILTERS, _EPOCHS, _HEIGHT = 2.0, 2.0, 1.4  # how long they are drawn
 _STACK = 2.75  # how high the stack is at the most
 _GAP = 0.34  # between its sheets, where they are few
 _MOST_NAMED = 12  # cells that a legend can name
@@ -91,7 +91,7 @@ def _surface(
         position=[_FILTERS / 2 - 2.6, middle - 3.6, 3.4],
         focus=[_FILTERS / 2 + 0.15, middle - 0.1, -0.05],
         up=[0.0, 0.0, 1.0],
-        parallel_scale=1.5,
+        parallel_scale=1.6,
         axes={
             "XTitle": "filter",
             "YTitle": "epoch",

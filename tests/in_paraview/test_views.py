@@ -128,7 +128,7 @@ def test_paraview_shows_the_weights_of_the_run(routes, run, exported):
             now = held.arrays[f"{number}:cell (1, 1) now:point:weight"]
             np.testing.assert_array_equal(now, kernel[int(time), 1, 1, :])
         points = held.arrays["1:cell (0, 2):points"]
-        height = 1.1 / (max(high, 0) - min(low, 0))
+        height = 1.4 / (max(high, 0) - min(low, 0))
         np.testing.assert_allclose(points[:, 2], kernel[:, 0, 2, :].ravel() * height, atol=1e-5)
         np.testing.assert_allclose(points[:, 0].max(), 2.0, rtol=1e-6)
         np.testing.assert_allclose(points[:, 1].max(), 2.0, rtol=1e-6)
