@@ -9,7 +9,6 @@ from tensorview_insitu.index import Index, Range
 from .scene import ArrayChoice, Node, Scene, Series, Value, View
 
 INK = [0.1, 0.1, 0.1]
-GREY = [0.55, 0.55, 0.55]
 _PAPER = [1.0, 1.0, 1.0]
 _GRID = [0.75, 0.75, 0.75]
 

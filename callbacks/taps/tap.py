@@ -38,7 +38,6 @@ class Drained:
     """What came out since the last time: consecutive `train_step` calls.
 
     Args:
-        first: the number of the first call, counted from 1 over the tap's life.
         count: how many calls.
         metric_names: the columns of `metrics`.
         metrics: `(count, metrics)`.
@@ -49,7 +48,6 @@ class Drained:
         lost: calls that were overwritten before anyone looked.
     """
 
-    first: int
     count: int
     metric_names: tuple[str, ...]
     metrics: NDArray[np.float32]

@@ -97,9 +97,8 @@ class TensorFlowTap:
         """What came since the last call."""
         if self._ring is None:
             return None
-        first, metrics, norms, lost = self._ring.drain()
+        metrics, norms, lost = self._ring.drain()
         return Drained(
-            first=first,
             count=len(metrics),
             metric_names=self._ring.metric_names,
             metrics=metrics,
@@ -283,14 +282,14 @@ class _Ring:
             self._calls.assign_add(1)
         return calls + 1
 
-    def drain(self) -> tuple[int, np.ndarray, np.ndarray, int]:
-        """The first new call's number, its metrics and norms and those after it, and how many were lost."""
+    def drain(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """Metrics and norms of every new call, and how many before them were lost."""
         calls = int(self._calls.numpy())
         start = max(self._read, calls - self.capacity)
         lost, self._read = start - self._read, calls
         rows = self._rows.numpy()[np.arange(start, calls) % self.capacity]
         split = len(self.metric_names)
-        return start + 1, rows[:, :split], rows[:, split:], lost
+        return rows[:, :split], rows[:, split:], lost
 
 
 class _SnapshotRing:

@@ -72,7 +72,7 @@ def render(
     """
     from tensorview_insitu.cli.exported import export_folder
     from tensorview_insitu.cli.paraview_process import display, find
-    from tensorview_insitu.paraview_states.states import STATE_FOLDER, write_states
+    from tensorview_insitu.paraview_states.states import write_states
     from tensorview_insitu.paraview_states.views import check_view
 
     for name in views or ():
@@ -80,13 +80,7 @@ def render(
     pvpython = find("pvpython")
     folder = export_folder(path).resolve()
     report = write_states(folder, views)
-    names = views or sorted(
-        {
-            p.stem
-            for p in [*report.written, *report.kept]
-            if p.suffix == ".pvsm" and p.parent.name == STATE_FOLDER
-        }
-    )
+    names = views or sorted({p.stem for p in [*report.written, *report.kept] if p.suffix == ".pvsm"})
     made: list[Path] = []
     with display() as environment, tempfile.TemporaryDirectory() as scratch:
         for name in names:
@@ -117,7 +111,6 @@ class _Job:
         self._scratch, self._pvpython, self._environment = scratch, pvpython, environment
         self._times = VIEWS[view](read_index(folder)).times
         self._state = ready_state(folder, view, scratch)
-        self._frame_files: list[Path] = []
 
     def last_picture(self, jobs: int | None) -> list[Path]:
         file = self._images / f"{self._view}.png"
@@ -127,10 +120,10 @@ class _Job:
     def frames(self, jobs: int | None) -> list[Path]:
         """A picture for every time, and the last one under the view's own name."""
         folder = self._images / self._view
-        self._frame_files = [folder / f"{i:04d}.png" for i in range(len(self._times))]
-        self._render(list(zip(self._times, self._frame_files, strict=True)), jobs)
+        files = [folder / f"{i:04d}.png" for i in range(len(self._times))]
+        self._render(list(zip(self._times, files, strict=True)), jobs)
         last = self._images / f"{self._view}.png"
-        shutil.copyfile(self._frame_files[-1], last)
+        shutil.copyfile(files[-1], last)
         return [last, folder]
 
     def movie(self) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,17 +49,16 @@ def export_layer(
     sheets = None
     for variable in variables:
         written = _Written(target, folder, variable)
-        strips: list[NDArray[np.float32]] = []
-        chosen: list[Snapshots] = []
+        has_sheets = variable.endswith("kernel") and sheets is None
+        # Of a whole variable only one input channel is held at once; the rest goes piece by piece.
+        strips: list[Snapshots] = []
         for snapshots in _in_pieces(run, layer, variable, every):
             written.add(snapshots, wrote)
-            strips.append(_cells_by_filter(snapshots)[:, :, 0])
-            chosen.append(snapshots)
+            if has_sheets:
+                strips.append(replace(snapshots, values=_cells_by_filter(snapshots)[:, :, 0].copy()))
         found.append(written.finish())
-        if variable.endswith("kernel") and sheets is None:
-            steps = np.concatenate([s.steps for s in chosen])
-            epochs = np.concatenate([s.epochs for s in chosen])
-            sheets = _export_sheets(target, folder, chosen[0], np.concatenate(strips), steps, epochs)
+        if has_sheets:
+            sheets = _export_sheets(target, folder, found[-1], strips)
     return {"name": layer, "kind": kind, "folder": folder, "variables": found, "sheets": sheets}
 
 
@@ -166,15 +166,14 @@ class _Written:
 
 
 def _export_sheets(
-    target: Target,
-    folder: str,
-    about: Snapshots,
-    weights: NDArray[np.float32],
-    steps: NDArray[np.int64],
-    epochs: NDArray[np.float64],
+    target: Target, folder: str, kernel: VariableIndex, strips: list[Snapshots]
 ) -> SheetsIndex:
-    """Write `weights` `(snapshot, cell, filter)` as one sheet (filter, epoch) for every cell."""
+    """Write strips, with values `(snapshot, cell, filter)`, as one sheet (filter, epoch) for every cell."""
+    weights = np.concatenate([strip.values for strip in strips])
+    steps = np.concatenate([strip.steps for strip in strips])
+    epochs = np.concatenate([strip.epochs for strip in strips])
     snapshots, cells, filters = weights.shape
+    grid = [n for n, dim in zip(kernel["shape"], kernel["dims"], strict=True) if dim in _SPACE]
     shown = spread(snapshots)
     sheet = len(shown) * filters
     quads = np.concatenate([grid_quads(filters, len(shown), c * sheet) for c in range(cells)])
@@ -191,9 +190,9 @@ def _export_sheets(
         "file": f"{folder}/sheets.vtp",
         "first": f"{folder}/{files[0][1]}",
         "now": f"{folder}/profile.pvd",
-        "cells": [[int(i) for i in cell] for cell in np.ndindex(*_grid(about))],
+        "cells": [[int(i) for i in cell] for cell in np.ndindex(*grid)],
         "channel": 0,
-        "channels": _cells_by_filter(about).shape[2],
+        "channels": len(kernel["arrays"]),
         "filters": filters,
         "times": [time for time, _ in files],
         "epoch_range": finite_range(epochs[shown]),

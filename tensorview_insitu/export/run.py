@@ -13,6 +13,7 @@ from tensorview_insitu.export.kernels import export_kernel_table, export_layer
 from tensorview_insitu.export.names import safe_names
 from tensorview_insitu.index import (
     FORMAT,
+    INDEX_FILE,
     VERSION,
     Index,
     LayerIndex,
@@ -94,7 +95,7 @@ def export_run(
         "notes": notes,
     }
     write_index(target.folder, index)
-    return target.folder / "index.json"
+    return target.folder / INDEX_FILE
 
 
 def _chosen(run: Run, layers: Sequence[str] | None) -> dict[str, list[str]]:

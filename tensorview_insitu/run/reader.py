@@ -193,16 +193,6 @@ class Run:
         """How many snapshots of one variable there are so far."""
         return self.datasets()[layout.variable_dataset(layer, variable)][0]
 
-    def snapshot_epochs(self, layer: str, variable: str) -> NDArray[np.float64]:
-        """The times of the snapshots of one variable, in epochs."""
-        name = layout.variable_dataset(layer, variable)
-
-        def look(files: list[h5py.File]) -> NDArray[np.int64]:
-            found = [segment.steps_of(file, name) for file in files if name in file]
-            return np.concatenate(found) if found else np.zeros(0, np.int64)
-
-        return self.epochs_at(self._looking(look))
-
     def pieces(self, layer: str, variable: str, most_bytes: int = 64 << 20) -> Iterator[tuple[int, int]]:
         """`(first, count)` of consecutive snapshots that fit into `most_bytes` of memory."""
         shape = self.datasets()[layout.variable_dataset(layer, variable)]
