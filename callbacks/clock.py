@@ -22,13 +22,12 @@ class Clock:
         self.uncounted = 0  # batches that began since the last rows: what there is where no tap counts
         self._epochs_before = 0
         self._fit_begins = True
-        self._steps_before_tap = 0
         self._batches_done = 0
         self._began: list[tuple[int, float]] = []
 
-    def start_tap(self) -> None:
-        """A new tap counts its calls from here."""
-        self._steps_before_tap = self.step
+    def go_on_after(self, step: int, epoch: int) -> None:
+        """Count on from an older run, whose last step and last whole epoch these are."""
+        self.step, self.epoch = step, epoch
 
     def begin_fit(self) -> None:
         """A `fit` begins, whose first epoch comes after all that were."""
@@ -68,7 +67,3 @@ class Clock:
         self.uncounted = 0
         self._began = self._began[-1:]
         return table.astype(np.float64)
-
-    def step_of_call(self, calls: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The step of each call of the present tap."""
-        return calls + self._steps_before_tap

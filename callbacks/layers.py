@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 _SPACE = {1: ("position",), 2: ("row", "column"), 3: ("depth", "row", "column")}
 
@@ -50,6 +51,11 @@ class LayerVariable:
         """`layer/name`."""
         return f"{self.layer}/{self.name}"
 
+    @property
+    def size(self) -> int:
+        """The number of its values."""
+        return int(np.prod(self.variable.shape))
+
 
 def walk(model: keras.Model) -> list[tuple[str, keras.Layer]]:
     """`(path, layer)` of every layer, depth first, in the model's order; a shared one once."""
@@ -84,15 +90,20 @@ def variables(path: str, layer: keras.Layer) -> Iterator[LayerVariable]:
         yield LayerVariable(path, name, variable, dims, filter_axis)
 
 
+def spatial_dims(count: int) -> tuple[str, ...]:
+    """Names for `count` axes in space, such as `("row", "column")`."""
+    return _SPACE.get(count, tuple(f"axis_{i}" for i in range(count)))
+
+
 def _axes(layer: keras.Layer, name: str, rank: int) -> tuple[tuple[str, ...], int]:
-    space = _SPACE.get(rank - 2, ())
+    space = spatial_dims(rank - 2) if rank > 2 else ()
     if isinstance(layer, _TRANSPOSED) and name == "kernel":
         return (*space, "filter", "channel"), rank - 2
     if (isinstance(layer, _DEPTHWISE) and name == "kernel") or name == "depthwise_kernel":
         return (*space, "channel", "multiplier"), rank - 2
     if isinstance(layer, CONVOLUTIONS) and name in ("kernel", "pointwise_kernel"):
         return (*space, "channel", "filter"), rank - 1
-    if isinstance(layer, keras.layers.Dense) and rank == 2:
+    if isinstance(layer, keras.layers.Dense | keras.layers.Embedding) and rank == 2:
         return ("channel", "filter"), 1
     if rank == 1:
         return ("filter",), 0

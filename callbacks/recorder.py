@@ -5,13 +5,14 @@ from __future__ import annotations
 import atexit
 import functools
 import logging
+import os
 import time
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import keras
 import numpy as np
@@ -19,14 +20,26 @@ import numpy as np
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.errors import RunExistsError
 from tensorview_insitu.run.identity import FAILED, FINISHED, INTERRUPTED
-from tensorview_insitu.run.rows import Rows, concatenate
+from tensorview_insitu.run.rows import Rows
 from tensorview_insitu.run.writer import RunWriter, refuse_taken
 
+from .blocks import copied_now, drained_rows, step_rows, table_rows
+from .budget import Budget
 from .clock import Clock
-from .layers import LayerVariable, variables, walk
-from .quantities import Biases, GradientNorms, Kernels, LayerVariables, Metrics, Quantity
-from .schedule import batches, kept
-from .taps.tap import Drained, Tap, Wanted
+from .layers import variables, walk
+from .quantities import (
+    Activations,
+    Biases,
+    GradientNorms,
+    Kernels,
+    LayerVariables,
+    Metrics,
+    Quantity,
+    UpdateQuantity,
+)
+from .taps.tap import Copies, Drained, Piece, PredictionTap, Tap, Wanted
+from .termination import Termination
+from .thinning import Thinner, step_stride
 
 _DRAIN_SECONDS = 1.0
 _log = logging.getLogger("tensorview_insitu")
@@ -38,14 +51,23 @@ def _never_stops_training(hook: _Hook) -> _Hook:
 
     @functools.wraps(hook)
     def guarded(self: InSituRecorder, *args: Any, **kwargs: Any) -> None:
-        if self._given_up:
+        # A process forked by a data loader has a copy of this recorder: the run is not its to write.
+        if self._given_up or os.getpid() != self._pid:
             return
+        start = time.perf_counter()
         try:
-            hook(self, *args, **kwargs)
+            with self._termination.held_back():
+                hook(self, *args, **kwargs)
         except Exception as error:
             self._give_up(error)
             if self._strict:
                 raise
+        except BaseException as error:  # Ctrl-C while our own code ran: fit will not tell us of it
+            if self._training:
+                self._fail(error)
+            raise
+        finally:
+            self._thinner.spent(time.perf_counter() - start)
 
     return cast(_Hook, guarded)
 
@@ -54,21 +76,27 @@ class InSituRecorder(keras.callbacks.Callback):
     """Callback that records what happens inside a training into a run on disk.
 
     With no further argument: the true loss and metrics, learning rate and the gradient norm of every
-    variable at every batch; what Keras reports, the convolutions' kernels and all biases at every
-    epoch. It does not change the training by one bit, and nothing that goes wrong in it ends the
-    training: it warns once and the run says what is missing.
+    variable at every batch; what Keras reports, the convolutions' (and small Dense layers') kernels and
+    all biases at every epoch. It does not change the training by one bit, and nothing that goes wrong in
+    it ends the training: it warns once and the run says what is missing.
+
+    Given to `predict`, it records the scores of every sample, and with `Activations` what each layer
+    answered to it; given to `evaluate`, what that reports, and the activations of the probe.
 
     Args:
         path: the run's folder, as `"runs/cxr"`; a new one.
         quantities: what to record, in place of the default
             `[Metrics(), GradientNorms(), Kernels(), Biases()]`.
         overwrite: replace an older run in that folder.
+        resume: go on with an older run in that folder, if there is one: steps count on from its last.
+        budget: what the recording may cost; without one nothing is ever thinned.
+        durability: `"rename"`, files survive whatever happens to the process; `"fsync"`, also a power loss.
         strict: raise where the recorder would otherwise warn and let the training go on: for those to
             whom a training without its record is worth nothing.
 
     Raises:
         RunExistsError: the folder already holds a run or other files.
-        ValueError: a quantity is given twice, or is none.
+        ValueError: a quantity is given twice, or is none; overwrite and resume are both given.
 
     Example:
         >>> from tensorview_insitu.callbacks import InSituRecorder
@@ -81,19 +109,34 @@ class InSituRecorder(keras.callbacks.Callback):
         quantities: Sequence[Quantity] | None = None,
         *,
         overwrite: bool = False,
+        resume: bool = False,
+        budget: Budget | None = None,
+        durability: Literal["rename", "fsync"] = "rename",
         strict: bool = False,
     ) -> None:
         super().__init__()
+        if overwrite and resume:
+            raise ValueError("Expected overwrite=True or resume=True. Received both.")
+        if budget is not None and not isinstance(budget, Budget):
+            raise ValueError(f"Expected budget to be Budget(...) or None. Received: budget={budget!r}.")
+        if durability not in ("rename", "fsync"):
+            raise ValueError(f'Expected durability to be "rename" or "fsync". Received: {durability!r}.')
         self.path = Path(path)
         self.quantities = _checked(quantities)
         self._overwrite = overwrite
+        self._resume = resume
+        self._durable = durability == "fsync"
         self._strict = strict
-        refuse_taken(self.path, overwrite=overwrite)
+        refuse_taken(self.path, overwrite=overwrite, resume=resume)
+        self._pid = os.getpid()
         self._writer: RunWriter | None = None
         self._tap: Tap | None = None
+        self._prediction_tap: PredictionTap | None = None
         self._tapped: list[Any] = []
         self._names: dict[int, str] = {}
         self._clock = Clock()
+        self._thinner = Thinner(budget, self.quantities)
+        self._termination = Termination(weakref.WeakMethod(self._terminate))
         self._open = False  # the model is tapped, or the run not finished
         self._training = False
         self._given_up = False
@@ -103,6 +146,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._status = FINISHED
         self._last_drain = 0.0
         self._pending_calls = 0
+        self._samples_predicted = 0
 
     # ---- hooks, in the order in which training calls them
 
@@ -118,7 +162,9 @@ class InSituRecorder(keras.callbacks.Callback):
             quantity.check(model)
         if self._writer is None and not self._given_up:
             try:
-                self._writer = RunWriter(self.path, overwrite=self._overwrite)
+                self._writer = RunWriter(
+                    self.path, overwrite=self._overwrite, resume=self._resume, durable=self._durable
+                )
             except RunExistsError:
                 raise  # the user's own mistake, told before the training starts
             except OSError as error:
@@ -126,6 +172,8 @@ class InSituRecorder(keras.callbacks.Callback):
                 if self._strict:
                     raise
             else:
+                self._clock.go_on_after(self._writer.last_step, self._writer.last_epoch)
+                self._initial_taken = self._writer.last_step > 0
                 atexit.register(_close_at_exit, weakref.ref(self))
         self._attach(model)
 
@@ -135,10 +183,11 @@ class InSituRecorder(keras.callbacks.Callback):
             self._end(INTERRUPTED)
         if not _same(self._tapped, _compiled_state(model)):
             self._tap = self._new_tap(model)
-            self._clock.start_tap()
+            self._prediction_tap = self._new_prediction_tap(model)
         self._open = True
-        if self._tap is not None:
-            self._tap.install()
+        for tap in (self._tap, self._prediction_tap):
+            if tap is not None:
+                tap.install()
 
     @_never_stops_training
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -150,51 +199,57 @@ class InSituRecorder(keras.callbacks.Callback):
         self._writer.resume()
         self._clock.begin_fit()
         self._described = False
-        if all(layer.built for _, layer in walk(self.model)):
+        if self._prediction_tap is not None:
+            self._prediction_tap.remove()
+        if self._built():
             self._describe()
             self._take_initial()
         if self._tap is not None:
             self.model.train_function = self._telling_of_failure(self.model.train_function)
+        self._termination.listen()
 
     @_never_stops_training
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Note which epoch the next batches belong to."""
         self._clock.begin_epoch(epoch)
+        self._thinner.begin_epoch()
 
     @_never_stops_training
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Read the ring when it may be full, or once a second.
+        """Read the ring when it may be full, or once a second; take activations that are due.
 
         Here and not in on_train_batch_end: on asynchronous backends that hook alone would make all
         callbacks wait for every batch.
         """
         at_once = int(getattr(self.model, "steps_per_execution", 1) or 1)
-        if self._tap is not None and (
-            self._pending_calls + at_once > self._tap.capacity
-            or time.monotonic() - self._last_drain > _DRAIN_SECONDS
+        due = self._activations_due_by_step()
+        if due or (
+            self._tap is not None
+            and (
+                self._pending_calls + at_once > self._tap.capacity
+                or time.monotonic() - self._last_drain > _DRAIN_SECONDS
+            )
         ):
             self._record_batches(epoch_end=False)
+            self._take_activations(due)
         self._clock.begin_batch(batch, at_once)
         self._pending_calls += at_once
 
     @_never_stops_training
-    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """A lone `evaluate` needs no tap: `set_model` did not know."""
-        self._release_unless_training()
-
-    @_never_stops_training
-    def on_predict_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """A lone `predict` needs no tap."""
-        self._release_unless_training()
-
-    @_never_stops_training
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Record what came since, the epoch's logs, and the snapshots due at its end."""
+        due_by_step = self._activations_due_by_step()
         self._record_batches(epoch_end=True)
         block = self._epoch_scalars(logs or {})
-        for quantity in self._per_epoch():
-            block.update(self._snapshot(quantity, self._clock.step))
+        for quantity in self._due_at_end_of(self._clock.epoch):
+            block.update(copied_now(quantity.pieces(self.model), self._clock.step))
         self._write(block, epoch_end=True)
+        due = self._quantity(Activations)
+        if due is not None and due.schedule.due_at_end_of(self._clock.epoch):
+            self._take_activations(due)
+        else:
+            self._take_activations(due_by_step)
+        self._note_thinned(self._thinner.end_epoch(self._tap, self._writer))
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Leave the model as it was found, and pack the run."""
@@ -206,6 +261,73 @@ class InSituRecorder(keras.callbacks.Callback):
     @_never_stops_training
     def _finish(self) -> None:
         self._end(FINISHED)
+
+    # ---- hooks of evaluate and predict
+
+    @_never_stops_training
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """A lone `evaluate` needs no tap: `set_model` did not know."""
+        self._release_unless_training()
+
+    @_never_stops_training
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Record what a lone `evaluate` reports, and what the layers answer to the probe."""
+        if self._training:
+            return
+        known = _numbers(logs or {})
+        if known:
+            at = np.array([self._clock.step], np.int64)
+            row = table_rows(at, list(known), np.array([list(known.values())]))
+            self._write({layout.EVALUATE_SCALARS: row})
+        self._take_activations(self._quantity(Activations))
+        self._finish_phase()
+
+    @_never_stops_training
+    def on_predict_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """A lone `predict` needs the tap of predictions only."""
+        if not self._training and self._tap is not None:
+            self._remove_tap()
+
+    @_never_stops_training
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Record the scores of the batch, and what the layers answered to it."""
+        if self._training:
+            return
+        outputs = keras.tree.flatten((logs or {}).get("outputs"))
+        scores = [np.asarray(keras.ops.convert_to_numpy(output), np.float32) for output in outputs]
+        count = len(scores[0]) if scores else 0
+        steps = self._samples_predicted + 1 + np.arange(count, dtype=np.int64)
+        block: dict[str, Rows] = {}
+        for number, values in enumerate(scores):
+            name = f"{layout.PREDICTIONS}/scores" + (f"_{number}" if len(scores) > 1 else "")
+            dims = ["sample", *(f"axis_{axis}" for axis in range(values.ndim - 2)), "class"][: values.ndim]
+            block[name] = Rows(steps, values, {"dims": dims, "filter_axis": max(0, values.ndim - 1)})
+        if self._prediction_tap is not None:
+            answers, lost = self._prediction_tap.drain()
+            for path, values in answers.items():
+                about = {"dims": ["sample", "filter"], "filter_axis": 1}
+                block[f"{layout.PREDICTIONS}/activations/{path}"] = Rows(steps[-len(values) :], values, about)
+            if lost:
+                self._note(
+                    f"the activations of {lost} predicted samples were overwritten before they were read"
+                )
+        self._samples_predicted += count
+        self._write(block)
+
+    @_never_stops_training
+    def on_predict_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Leave the model as it was found."""
+        self._finish_phase()
+
+    def _finish_phase(self) -> None:
+        if self._training:
+            return
+        self._release()
+        self._open = False
+        if self._writer is not None:
+            self._describe()
+            self._writer.finish(FINISHED)
+            self._tell_problems()
 
     # ---- for those who want a promise also for a training that ends in an exception
 
@@ -231,12 +353,24 @@ class InSituRecorder(keras.callbacks.Callback):
     def _close(self) -> None:
         self._end(self._status)
 
-    # ---- the tap
+    @_never_stops_training
+    def _terminate(self, for_good: bool) -> None:
+        """The process was told to end: save what there is; for good, or a handler may let it go on."""
+        if self._open and self._training:
+            self._record_batches(epoch_end=False)
+            assert self._writer is not None
+            if for_good:
+                self._writer.finish(INTERRUPTED, packed=False)
+            else:
+                self._writer.flush()
+
+    # ---- the taps
 
     def _new_tap(self, model: keras.Model) -> Tap | None:
         metrics, norms = self._quantity(Metrics), self._quantity(GradientNorms)
-        snapshots = self._per_batch()
-        if metrics is None and norms is None and not snapshots:
+        copied = self._by_step()
+        updates = [q for q in self.quantities if isinstance(q, UpdateQuantity)]
+        if metrics is None and norms is None and not copied and not updates:
             return None
         if keras.backend.backend() != "tensorflow":
             self._note(
@@ -247,24 +381,36 @@ class InSituRecorder(keras.callbacks.Callback):
         if model.optimizer is None:
             self._note("batches are not recorded: the model was compiled without an optimizer")
             return None
-        from .taps.tensorflow import TensorFlowTap
+        from .taps.tensorflow_tap import TensorFlowTap
 
         self._names.clear()  # by id, which a variable of an older model may have had
 
-        def selector(quantities: list[LayerVariables]) -> Callable[[], list[LayerVariable]]:
-            return lambda: [v for quantity in quantities for v in quantity.select(model)]
+        def pieces_of(quantity: LayerVariables) -> Callable[[], list[Piece]]:
+            def select() -> list[Piece]:
+                self._plan()
+                return quantity.pieces(model)
 
-        by_rhythm: dict[int, list[LayerVariables]] = {}
-        for quantity in snapshots:
-            by_rhythm.setdefault(batches(quantity.every) or 1, []).append(quantity)
+            return select
+
         wanted = Wanted(
             metrics=metrics is not None,
             gradient_norms=norms is not None,
             name_of=self._name_of,
-            initial=self._initial_variables,
-            snapshots={every: selector(some) for every, some in by_rhythm.items()},
+            initial=self._initial_pieces,
+            copies=[Copies(q.schedule, pieces_of(q), functools.partial(step_stride, q)) for q in copied],
+            updates=[quantity.request(model) for quantity in updates],
+            steps_before=self._clock.step,
+            thinnable=self._thinner.budget is not None,
         )
         return TensorFlowTap(model, wanted)
+
+    def _new_prediction_tap(self, model: keras.Model) -> PredictionTap | None:
+        activations = self._quantity(Activations)
+        if activations is None or keras.backend.backend() != "tensorflow":
+            return None
+        from .taps.tensorflow_tap import TensorFlowPredictionTap
+
+        return TensorFlowPredictionTap(model, activations.wants)
 
     def _telling_of_failure(self, train_function: Callable[..., Any]) -> Callable[..., Any]:
         # After an exception or Ctrl-C, TensorFlow's fit does not call on_train_end.
@@ -297,23 +443,31 @@ class InSituRecorder(keras.callbacks.Callback):
                     self._names[id(own.variable)] = own.path
         return self._names.setdefault(id(variable), variable.path)
 
+    def _built(self) -> bool:
+        return all(layer.built for _, layer in walk(self.model))
+
     # ---- taking
 
     def _take_initial(self) -> None:
         """The snapshot of step 0; of a model that its first step builds, the tap takes it."""
         if self._initial_taken:
             return
-        self._initial_taken = True
-        block: dict[str, Rows] = {}
-        for quantity in self._layer_variables():
-            block.update(self._snapshot(quantity, 0))
+        block = copied_now(self._initial_pieces(), 0)
         self._write(block)
+        self._take_activations(self._quantity(Activations))
 
-    def _initial_variables(self) -> list[LayerVariable]:
+    def _initial_pieces(self) -> list[Piece]:
         if self._initial_taken:
             return []
         self._initial_taken = True
-        return [v for quantity in self._layer_variables() for v in quantity.select(self.model)]
+        self._plan()
+        return [piece for quantity in self._layer_variables() for piece in quantity.pieces(self.model)]
+
+    def _plan(self) -> None:
+        params = self.params or {}
+        self._note_thinned(
+            self._thinner.plan(self.model, params.get("steps"), params.get("epochs"), self.path)
+        )
 
     def _describe(self) -> None:
         assert self._writer is not None
@@ -327,21 +481,31 @@ class InSituRecorder(keras.callbacks.Callback):
                 {
                     "path": path,
                     "class": type(layer).__name__,
+                    "trainable": bool(layer.trainable),
                     "variables": {v.name: list(v.variable.shape) for v in variables(path, layer)},
                 }
                 for path, layer in walk(self.model)
             ],
         )
 
-    def _snapshot(self, quantity: LayerVariables, step: int) -> dict[str, Rows]:
-        return {
-            layout.variable_dataset(v.layer, v.name): _rows_of(v, np.array([step]), v.variable.numpy()[None])
-            for v in quantity.select(self.model)
-        }
+    def _activations_due_by_step(self) -> Activations | None:
+        quantity: Activations | None = self._quantity(Activations)
+        if quantity is None or not quantity.schedule.by_step or not self._clock.uncounted:
+            return None
+        since = self._clock.step + 1 + np.arange(self._clock.uncounted)
+        return quantity if quantity.schedule.due(since).any() else None
+
+    def _take_activations(self, quantity: Activations | None) -> None:
+        if quantity is None or not self._built() or self._thinner.skips(quantity):
+            return
+        start = time.perf_counter()
+        block = quantity.take(self.model, self._clock.step)
+        self._thinner.took(quantity, time.perf_counter() - start, sum(rows.nbytes for rows in block.values()))
+        self._write(block)
 
     def _record_batches(self, *, epoch_end: bool) -> None:
         self._last_drain, self._pending_calls = time.monotonic(), 0
-        drained = self._tap.drain() if self._tap is not None and self._tap.works else None
+        drained: Drained | None = self._tap.drain() if self._tap is not None and self._tap.works else None
         count = drained.count if drained is not None else self._clock.uncounted
         lost = drained.lost if drained is not None else 0
         if lost:
@@ -349,48 +513,26 @@ class InSituRecorder(keras.callbacks.Callback):
         if count and not self._described:
             self._describe()
         table = self._clock.rows(count, lost)
-        block: dict[str, Rows] = {}
-        if count:
-            steps = table[:, 0].astype(np.int64)
-            block[layout.STEPS] = Rows(steps, table, {"columns": list(layout.STEPS_COLUMNS)})
-            if drained is not None:
-                block.update(self._tables(drained, steps, epoch_end=epoch_end))
-        if block:
-            self._write(block)
-
-    def _tables(self, drained: Drained, steps: Any, *, epoch_end: bool) -> dict[str, Rows]:
-        block: dict[str, Rows] = {}
-        metrics, norms = self._quantity(Metrics), self._quantity(GradientNorms)
-        if metrics is not None and drained.metric_names:
-            mask = kept(metrics.every, steps, epoch_end=epoch_end)
-            about = {"columns": list(drained.metric_names)}
-            block[layout.BATCH_SCALARS] = Rows(steps[mask], drained.metrics[mask].astype(np.float64), about)
-        if norms is not None and drained.variable_names:
-            mask = kept(norms.every, steps, epoch_end=epoch_end)
-            about = {"columns": list(drained.variable_names)}
-            block[layout.GRADIENT_NORMS] = Rows(steps[mask], drained.gradient_norms[mask], about)
-        for chosen, calls, values in drained.snapshots:
-            start = 0
-            for v in chosen if len(calls) else ():
-                size = int(np.prod(v.variable.shape))
-                shaped = values[:, start : start + size].reshape(-1, *v.variable.shape)
-                start += size
-                name = layout.variable_dataset(v.layer, v.name)
-                rows = _rows_of(v, self._clock.step_of_call(calls), shaped)
-                block[name] = concatenate([block[name], rows]) if name in block else rows
-        return block
+        if not count:
+            return
+        rows = step_rows(table)
+        block = {layout.STEPS: rows}
+        if drained is not None:
+            epoch = self._clock.epoch
+            block.update(drained_rows(drained, self.quantities, rows.steps, epoch=epoch, epoch_end=epoch_end))
+        self._write(block)
 
     def _epoch_scalars(self, logs: dict[str, Any]) -> dict[str, Rows]:
         if self._quantity(Metrics) is None:
             return {}
-        known = {name: float(value) for name, value in logs.items() if np.ndim(value) == 0}
+        known = _numbers(logs)
         row = np.array([[float(self._clock.epoch), *known.values()]])
-        steps = np.array([self._clock.step])
-        return {layout.EPOCH_SCALARS: Rows(steps, row, {"columns": ["epoch", *known]})}
+        return {layout.EPOCH_SCALARS: table_rows(np.array([self._clock.step]), ["epoch", *known], row)}
 
     def _write(self, block: dict[str, Rows], *, epoch_end: bool = False) -> None:
         assert self._writer is not None
-        self._writer.write(block, epoch_end=epoch_end)
+        if block or epoch_end:
+            self._writer.write(block, epoch_end=epoch_end)
         self._tell_problems()
 
     def _end(self, status: str) -> None:
@@ -405,6 +547,12 @@ class InSituRecorder(keras.callbacks.Callback):
         self._tell_problems()
 
     def _release(self) -> None:
+        self._termination.stop_listening()
+        if self._prediction_tap is not None:
+            self._prediction_tap.remove()
+        self._remove_tap()
+
+    def _remove_tap(self) -> None:
         if self._tap is not None:
             function = self.model.train_function
             self.model.train_function = getattr(function, "tapped", function)
@@ -419,13 +567,17 @@ class InSituRecorder(keras.callbacks.Callback):
     def _layer_variables(self) -> list[LayerVariables]:
         return [q for q in self.quantities if isinstance(q, LayerVariables)]
 
-    def _per_epoch(self) -> list[LayerVariables]:
-        some = self._layer_variables()
-        # Where no tap reaches the batches, the epoch's end must do.
-        return some if self._tap is None else [q for q in some if batches(q.every) is None]
+    def _by_step(self) -> list[LayerVariables]:
+        return [q for q in self._layer_variables() if q.schedule.by_step]
 
-    def _per_batch(self) -> list[LayerVariables]:
-        return [q for q in self._layer_variables() if batches(q.every) is not None]
+    def _due_at_end_of(self, epoch: int) -> list[LayerVariables]:
+        return [
+            quantity
+            for quantity in self._layer_variables()
+            # Where no tap reaches the batches, the epoch's end must do.
+            if (quantity.schedule.by_step and self._tap is None)
+            or (quantity.schedule.due_at_end_of(epoch) and not self._thinner.skips(quantity))
+        ]
 
     # ---- what could not be done
 
@@ -440,6 +592,11 @@ class InSituRecorder(keras.callbacks.Callback):
     def _note(self, problem: str) -> None:
         if self._writer is not None and problem not in self._writer.problems:
             self._writer.note(problem)
+
+    def _note_thinned(self, lines: Sequence[str]) -> None:
+        if lines and self._writer is not None:
+            self._writer.describe(thinned=list(self._thinner.thinned))
+            _log.warning("InSituRecorder(%r) keeps to its budget: %s.", str(self.path), "; ".join(lines))
 
     def _give_up(self, error: Exception) -> None:
         self._given_up = True
@@ -463,11 +620,6 @@ class InSituRecorder(keras.callbacks.Callback):
             _log.error(message)
 
 
-def _rows_of(v: LayerVariable, steps: Any, values: Any) -> Rows:
-    about = {"dims": ["snapshot", *v.dims], "filter_axis": 1 + v.filter_axis}
-    return Rows(np.asarray(steps, np.int64), np.asarray(values, np.float32), about)
-
-
 def _checked(quantities: Sequence[Quantity] | None) -> list[Quantity]:
     if quantities is None:
         return [Metrics(), GradientNorms(), Kernels(), Biases()]
@@ -478,11 +630,23 @@ def _checked(quantities: Sequence[Quantity] | None) -> list[Quantity]:
                 "Expected quantities to be a list such as [Metrics(), Kernels(every='batch')]. "
                 f"Received: {quantity!r}."
             )
-    kinds = [type(quantity).__name__ for quantity in chosen]
+    kinds = [_kind(quantity) for quantity in chosen]
     for kind in kinds:
         if kinds.count(kind) > 1:
             raise ValueError(f"Expected each quantity once. Received {kind} {kinds.count(kind)} times.")
     return chosen
+
+
+def _kind(quantity: Quantity) -> str:
+    # Values and their statistics are different records.
+    name = type(quantity).__name__
+    if isinstance(quantity, LayerVariables) and not quantity.keeps_values:
+        return f"{name} as {type(quantity.reduction).__name__}"
+    return name
+
+
+def _numbers(logs: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in logs.items() if np.ndim(value) == 0}
 
 
 def _compiled_state(model: keras.Model) -> list[Any]:

@@ -1,8 +1,16 @@
 """What can be recorded, one quantity a file."""
 
+from .activations import Activations as Activations
 from .biases import Biases as Biases
 from .gradient_norms import GradientNorms as GradientNorms
+from .gradients import FilterGradientNorms as FilterGradientNorms
+from .gradients import Gradients as Gradients
 from .kernels import Kernels as Kernels
 from .metrics import Metrics as Metrics
+from .normalization import Normalization as Normalization
 from .quantity import LayerVariables as LayerVariables
 from .quantity import Quantity as Quantity
+from .quantity import UpdateQuantity as UpdateQuantity
+from .reductions import Histogram as Histogram
+from .reductions import Statistics as Statistics
+from .update_norms import UpdateNorms as UpdateNorms

@@ -12,7 +12,7 @@ class GradientNorms(Quantity):
     They are taken before clipping and without the loss scale. A skipped step is a row of NaN.
 
     Args:
-        every: `"batch"`, `"epoch"` (the last batch of each), or a number of batches.
+        every: `"batch"`, `"epoch"` (the last batch of each), a number of batches, or a schedule.
     """
 
     def __init__(self, every: Every = "batch") -> None:

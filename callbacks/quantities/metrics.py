@@ -14,7 +14,7 @@ class Metrics(Quantity):
     epoch, validation included, is recorded at any rhythm.
 
     Args:
-        every: `"batch"`, `"epoch"`, or a number of batches.
+        every: `"batch"`, `"epoch"`, a number of batches, or a schedule.
     """
 
     def __init__(self, every: Every = "batch") -> None:

@@ -2,14 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..layers import LayerVariable
+from ..schedule import Schedule
+
+Taking = Literal["gradients", "filter_gradient_norms", "update_norms"]
+"""What to take of a variable at an update: its gradient; the norm of that for every filter; or the norm
+of the variable's change and its own norm before."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Something of a model that can be copied at any step: a variable, or what is computed from it.
+
+    Args:
+        dataset: where it goes.
+        shape: of one copy.
+        value: gives the backend's tensor; works inside a compiled step and outside.
+        attributes: what its dataset says of itself.
+        dtype: of its values on disk.
+    """
+
+    dataset: str
+    shape: tuple[int, ...]
+    value: Callable[[], Any]
+    attributes: Mapping[str, Any]
+    dtype: str = "float32"
+
+    @property
+    def size(self) -> int:
+        """The number of values in one copy."""
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Pieces to copy at some steps.
+
+    Args:
+        schedule: at which.
+        select: gives the pieces. It is asked at the first trace, when all layers are built.
+        stride: gives the stride to begin with, as `Tap.thin` takes it; asked after `select`.
+    """
+
+    schedule: Schedule
+    select: Callable[[], Sequence[Piece]]
+    stride: Callable[[], int] = lambda: 1
+
+
+@dataclass(frozen=True)
+class FromUpdates:
+    """What to take of some variables when the optimizer updates them.
+
+    Args:
+        schedule: at which steps.
+        taking: what.
+        select: gives the variables. It is asked at the first trace.
+    """
+
+    schedule: Schedule
+    taking: Taking
+    select: Callable[[], Sequence[LayerVariable]]
 
 
 @dataclass(frozen=True)
@@ -20,17 +79,54 @@ class Wanted:
         metrics: loss, metrics, learning rate.
         gradient_norms: the norm of every trainable variable's gradient.
         name_of: a variable's name in the run.
-        snapshots: by rhythm in batches, a function that gives the variables to copy at it. It is
-            asked at the first trace, when all layers are built.
-        initial: a function that gives the variables to copy before the first step. It is asked when
-            that step has built them all.
+        initial: gives the pieces to copy before the first step. It is asked when that step has built
+            them all.
+        copies: the pieces to copy after steps.
+        updates: what to take of the updates.
+        steps_before: the number of the step before the first.
+        thinnable: whether `Tap.thin` may be called.
     """
 
     metrics: bool
     gradient_norms: bool
     name_of: Callable[[Any], str]
-    initial: Callable[[], Sequence[LayerVariable]]
-    snapshots: dict[int, Callable[[], Sequence[LayerVariable]]] = field(default_factory=dict)
+    initial: Callable[[], Sequence[Piece]]
+    copies: Sequence[Copies] = ()
+    updates: Sequence[FromUpdates] = ()
+    steps_before: int = 0
+    thinnable: bool = False
+
+
+@dataclass(frozen=True)
+class DrainedCopies:
+    """Copies that came out.
+
+    Args:
+        pieces: of what.
+        steps: `(copies,)`.
+        values: `(copies, size)`, all pieces flattened one after the other.
+    """
+
+    pieces: Sequence[Piece]
+    steps: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DrainedUpdates:
+    """What came out of updates.
+
+    Args:
+        taking: what it is.
+        variables: of which.
+        steps: `(rows,)`.
+        values: `(rows, size)`, all variables flattened one after the other.
+    """
+
+    taking: Taking
+    variables: Sequence[LayerVariable]
+    steps: NDArray[np.int64]
+    values: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -43,8 +139,8 @@ class Drained:
         metrics: `(count, metrics)`.
         variable_names: the columns of `gradient_norms`.
         gradient_norms: `(count, variables)`.
-        snapshots: `(variables, calls, values)`: which variables, after which calls, and
-            `(calls, size)`, all of them flattened one after the other. Call 0 is before the first.
+        copies: by request, in the order of `Wanted.copies`; the initial ones come first.
+        updates: in the order of `Wanted.updates`.
         lost: calls that were overwritten before anyone looked.
     """
 
@@ -53,7 +149,8 @@ class Drained:
     metrics: NDArray[np.float32]
     variable_names: tuple[str, ...]
     gradient_norms: NDArray[np.float32]
-    snapshots: tuple[tuple[Sequence[LayerVariable], NDArray[np.int64], NDArray[np.float32]], ...] = ()
+    copies: Sequence[DrainedCopies] = ()
+    updates: Sequence[DrainedUpdates] = ()
     lost: int = 0
 
 
@@ -82,5 +179,21 @@ class Tap(Protocol):
     def drain(self) -> Drained | None:
         """What came since the last call; None when there is nothing yet."""
 
+    def thin(self, request: int, stride: int) -> None:
+        """Copy the pieces of that request only at steps divisible by `stride`, from now on."""
+
     def is_end_of_data(self, error: BaseException) -> bool:
         """Whether the backend's `fit` takes this error as the end of an epoch."""
+
+
+class PredictionTap(Protocol):
+    """What the layers answer to each sample that is predicted."""
+
+    def install(self) -> None:
+        """Wrap the model's predict step; before Keras builds its predict function."""
+
+    def remove(self) -> None:
+        """Leave the model as it was found."""
+
+    def drain(self) -> tuple[dict[str, NDArray[np.float32]], int]:
+        """By layer `(samples, filters)`, the mean of each map; and how many samples were lost."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -101,7 +101,7 @@ def _in_pieces(run: Run, layer: str, variable: str, every: int) -> Iterator[Snap
 def _cells_by_filter(snapshots: Snapshots) -> NDArray[np.float32]:
     """`(snapshot, cell, channel, filter)`: the grid's axes in one, input channels, output channels."""
     dims = list(snapshots.dims)
-    space = [i for i, dim in enumerate(dims) if dim in _SPACE]
+    space = [i for i, dim in enumerate(dims) if dim in _grid_dims(snapshots.dims)]
     filters = snapshots.filter_axis
     channels = [i for i in range(1, len(dims)) if i not in space and i != filters]
     moved = np.transpose(snapshots.values, [0, *space, *channels, filters])
@@ -112,7 +112,13 @@ def _cells_by_filter(snapshots: Snapshots) -> NDArray[np.float32]:
 
 
 def _grid(snapshots: Snapshots) -> tuple[int, ...]:
-    return tuple(n for n, dim in zip(snapshots.values.shape, snapshots.dims, strict=True) if dim in _SPACE)
+    along = _grid_dims(snapshots.dims)
+    return tuple(n for n, dim in zip(snapshots.values.shape, snapshots.dims, strict=True) if dim in along)
+
+
+def _grid_dims(dims: Sequence[str]) -> tuple[str, ...]:
+    # A Dense kernel has no grid: its input channels take the place.
+    return tuple(dim for dim in dims if dim in _SPACE) or ("channel",)
 
 
 class _Written:
@@ -157,11 +163,13 @@ class _Written:
         }
 
     def _names(self, channels: int) -> list[str]:
-        # A bias has no input channels; a kernel has one array for each.
-        if self._variable == "bias":
-            self._arrays = ["bias"]
-        else:
+        # A bias or a gamma has no input channels; a kernel has one array for each.
+        if self._variable.endswith("kernel"):
             self._arrays = [f"weight_{c}" for c in range(channels)]
+        else:
+            self._arrays = (
+                [self._variable] if channels == 1 else [f"{self._variable}_{c}" for c in range(channels)]
+            )
         return self._arrays
 
 
@@ -173,7 +181,8 @@ def _export_sheets(
     steps = np.concatenate([strip.steps for strip in strips])
     epochs = np.concatenate([strip.epochs for strip in strips])
     snapshots, cells, filters = weights.shape
-    grid = [n for n, dim in zip(kernel["shape"], kernel["dims"], strict=True) if dim in _SPACE]
+    along = _grid_dims(kernel["dims"])
+    grid = [n for n, dim in zip(kernel["shape"], kernel["dims"], strict=True) if dim in along]
     shown = spread(snapshots)
     sheet = len(shown) * filters
     quads = np.concatenate([grid_quads(filters, len(shown), c * sheet) for c in range(cells)])

@@ -7,7 +7,10 @@ import os
 import platform
 import socket
 import subprocess
+import tempfile
+import time
 import uuid
+import zlib
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -36,6 +39,8 @@ _PACKAGES = (
     "h5py",
 )
 
+
+HEARTBEAT_SECONDS = 15.0
 
 # What other code relies on.
 _KINDS: dict[str, type] = {
@@ -66,9 +71,11 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def write_identity(folder: Path, identity: dict[str, Any]) -> None:
+def write_identity(folder: Path, identity: dict[str, Any], *, durable: bool = False) -> None:
     """Replace the run.json of the run in `folder`."""
-    publish(folder / layout.RUN_FILE, json.dumps(identity, indent=1).encode())
+    content = {key: value for key, value in identity.items() if key != "crc32"}
+    whole = {**content, "crc32": _crc32(content)}
+    publish(folder / layout.RUN_FILE, json.dumps(whole, indent=1).encode(), durable=durable)
 
 
 def read_identity(folder: Path) -> dict[str, Any]:
@@ -94,26 +101,44 @@ def read_identity(folder: Path) -> dict[str, Any]:
             f"{folder} is in format {identity.get('version')}; this tensorview-insitu reads up to "
             f"{layout.VERSION}. Install a newer one."
         )
+    if "crc32" in identity and identity["crc32"] != _crc32(identity):
+        raise NotARunError(f"{path} is damaged: it is not as it was written (checksum).")
     wrong = [key for key, kind in _KINDS.items() if not isinstance(identity.get(key), kind)]
     if wrong:
         raise NotARunError(f"{path} is damaged: it says nothing right of {', '.join(wrong)}.")
     return identity
 
 
-def writer_lives(identity: dict[str, Any]) -> bool | None:
-    """Whether the process that wrote this run still runs; None when it is on another host."""
+def writer_lives(folder: Path, identity: dict[str, Any]) -> bool:
+    """Whether the process that wrote this run still runs."""
     if identity.get("host") != socket.gethostname():
-        return None
+        return _beats(folder)
     start = _process_start(identity["pid"])
     return start is not None and start == identity.get("process_start")
 
 
-def current_status(identity: dict[str, Any]) -> str:
+def current_status(folder: Path, identity: dict[str, Any]) -> str:
     """`running`, `finished`, `interrupted`, `failed`, or `crashed` when its process is gone."""
     status = str(identity["status"])
-    if status == RUNNING and writer_lives(identity) is False:
+    if status == RUNNING and not writer_lives(folder, identity):
         return CRASHED
     return status
+
+
+def _beats(folder: Path) -> bool:
+    """Whether the writer on another host touched run.json a short time ago."""
+    try:
+        touched = (folder / layout.RUN_FILE).stat().st_mtime
+        # The file server's clock, which may not be ours.
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            moment = os.fstat(probe.fileno()).st_mtime
+    except OSError:  # a folder that may only be read
+        try:
+            moment = time.time()
+            touched = (folder / layout.RUN_FILE).stat().st_mtime
+        except OSError:
+            return False
+    return moment - touched < 4 * HEARTBEAT_SECONDS
 
 
 def _process_start(pid: int) -> str | None:
@@ -152,3 +177,8 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip() or None if answer.returncode == 0 else None
+
+
+def _crc32(identity: dict[str, Any]) -> int:
+    content = {key: value for key, value in identity.items() if key != "crc32"}
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())

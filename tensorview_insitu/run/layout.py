@@ -16,8 +16,23 @@ Every HDF5 file of a run holds the same tree, each for its own rows::
     /scalars/batch                 (rows, metrics) float64; columns: loss, accuracy, learning_rate, ...
     /scalars/epoch                 (rows, metrics) float64; columns: epoch, loss, val_loss, ...
     /gradient_norms                (rows, variables) float32; columns: conv2d/kernel, ...
-    /layers/<layer path>/<variable>  (snapshots, ...) float32; dims: snapshot, row, column, ...
-    /<any of these but /steps>_steps  (rows,) int64: the step that each row belongs to
+    /layers/<layer path>/<variable>  (snapshots, ...) float32 or float16; dims: snapshot, row, column, ...
+
+and on request, `<variable>` standing for `<layer path>/<variable>`::
+
+    /statistics/<variable>         (snapshots, statistics, filters); statistics: mean, l2_norm, ...
+    /histograms/<variable>/counts  (snapshots, bins); between the edges in .../range (snapshots, 2)
+    /filter_gradient_norms/<variable>  (steps, filters)
+    /gradients/<variable>          (steps, ...)
+    /update_norms, /weight_norms   (rows, variables): of a step's change, and of the weights before it
+    /activations/<layer path>/maps        (snapshots, samples, row, column, filters), with a stride
+    /activations/<layer path>/statistics  (snapshots, statistics, filters), over the whole probe
+    /dead_filters                  (rows, layers): how many are zero all over the probe
+    /predictions/scores            (samples, ...): what `predict` answered; the steps count samples
+    /predictions/activations/<layer path>  (samples, filters): the mean over each map
+    /scalars/evaluate              (rows, metrics): what each `evaluate` reported
+
+Beside every dataset but /steps lies `<its name>_steps`, `(rows,)` int64: the step of each row.
 
 `step`, `epoch` and `batch` count what has been done, from 1, as Keras prints them; step 0 (epoch 0)
 is the model before training. `wall_time` is in seconds since 1970, read when the batch begins.
@@ -41,11 +56,36 @@ BATCH_SCALARS = "scalars/batch"
 EPOCH_SCALARS = "scalars/epoch"
 GRADIENT_NORMS = "gradient_norms"
 LAYERS = "layers"
+STATISTICS = "statistics"
+HISTOGRAMS = "histograms"
+GRADIENTS = "gradients"
+FILTER_GRADIENT_NORMS = "filter_gradient_norms"
+UPDATE_NORMS = "update_norms"
+WEIGHT_NORMS = "weight_norms"
+ACTIVATIONS = "activations"
+DEAD_FILTERS = "dead_filters"
+PREDICTIONS = "predictions"
+EVALUATE_SCALARS = "scalars/evaluate"
 
 
 def variable_dataset(layer: str, variable: str) -> str:
     """The dataset that holds the snapshots of one variable of one layer."""
     return f"{LAYERS}/{layer}/{variable}"
+
+
+def statistics_dataset(layer: str, variable: str) -> str:
+    """The dataset that holds statistics of one variable of one layer."""
+    return f"{STATISTICS}/{layer}/{variable}"
+
+
+def histogram_dataset(layer: str, variable: str) -> str:
+    """The group that holds the histograms of one variable of one layer."""
+    return f"{HISTOGRAMS}/{layer}/{variable}"
+
+
+def activation_dataset(layer: str, kind: str) -> str:
+    """The dataset that holds the `maps` or `statistics` of what one layer answers."""
+    return f"{ACTIVATIONS}/{layer}/{kind}"
 
 
 def steps_dataset(dataset: str) -> str:

@@ -7,25 +7,33 @@ import io
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from tensorview_insitu.run import layout, segment
 from tensorview_insitu.run.identity import read_identity
 from tensorview_insitu.run.parts import Part, current_parts, segments
-from tensorview_insitu.run.publish import publish
+from tensorview_insitu.run.publish import publish, sync
 from tensorview_insitu.run.rows import Rows, concatenate
 
 _IN_MEMORY_BYTES = 256 << 20
 
 
-def pack(folder: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Path:
+def pack(
+    folder: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    durable: bool = False,
+) -> Path:
     """Write everything that the run in `folder` holds into its run.h5, then remove the segments.
 
     Args:
         folder: the run; nobody may be writing it.
         progress: called with the number of datasets done and their total.
+        durable: also wait until the disk has it (fsync), before the segments go.
 
     Returns:
         The path of run.h5.
@@ -48,15 +56,19 @@ def pack(folder: Path, progress: Callable[[int, int], None] = lambda done, total
         )
     if size < _IN_MEMORY_BYTES:
         buffer = io.BytesIO()
-        with h5py.File(buffer, "w") as file:
+        with h5py.File(buffer, "w", libver=segment.LIBVER) as file:
             _fill(file, parts, run_id, progress)
-        publish(target, buffer.getbuffer())
+        publish(target, buffer.getbuffer(), durable=durable)
     else:
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
-            with h5py.File(temporary, "w") as file:
+            with h5py.File(temporary, "w", libver=segment.LIBVER) as file:
                 _fill(file, parts, run_id, progress)
+            if durable:
+                sync(temporary)
             os.replace(temporary, target)
+            if durable:
+                sync(folder)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -84,7 +96,9 @@ def _fill(file: h5py.File, parts: list[Part], run_id: str, progress: Callable[[i
 def _copy_in_pieces(file: h5py.File, name: str, sources: list[h5py.File]) -> None:
     lengths = [source[name].shape[0] for source in sources]
     like = segment.read(sources[0], name, slice(0, 1))
-    segment.create(file, name, sum(lengths), like)
+    # A budget may have halved the later ones to float16.
+    widest = np.result_type(*(source[name].dtype for source in sources))
+    segment.create(file, name, sum(lengths), replace(like, values=like.values.astype(widest)))
     start = 0
     for source, length in zip(sources, lengths, strict=True):
         piece = max(1, (32 << 20) // max(1, like.values.nbytes))

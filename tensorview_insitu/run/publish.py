@@ -27,7 +27,22 @@ def publish(path: Path, data: bytes | memoryview, *, durable: bool = False) -> N
             if durable:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
+        if durable:
+            sync(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has a file, or the names in a folder: a rename is not there before that.
+
+    Raises:
+        OSError: it cannot.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -39,6 +39,7 @@ class Snapshots:
         filter_axis: the axis of `values` along which the output channels lie.
         steps: `(snapshot,)`, the step after which each was taken; 0 is before training.
         epochs: `(snapshot,)`, the same in epochs: 2.5 is in the middle of the third.
+        attributes: what else the dataset says of itself: the names of its `statistics`, a `stride`.
     """
 
     layer: str
@@ -48,6 +49,7 @@ class Snapshots:
     filter_axis: int
     steps: NDArray[np.int64]
     epochs: NDArray[np.float64]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -97,7 +99,7 @@ class Run:
     @property
     def status(self) -> str:
         """`running`, `finished`, `interrupted`, `failed` or `crashed`."""
-        return current_status(self.identity)
+        return current_status(self.folder, self.identity)
 
     @property
     def name(self) -> str:
@@ -165,11 +167,85 @@ class Run:
             NotInRunError: there is no such layer, or no such variable in it.
         """
         name = layout.variable_dataset(layer, variable)
+        return self._snapshots(name, layer, variable, first=first, count=count)
+
+    def statistics(self, layer: str, variable: str) -> Snapshots:
+        """What `reduction=Statistics()` recorded: `(snapshot, statistic, filter)`."""
+        return self._snapshots(layout.statistics_dataset(layer, variable), layer, variable)
+
+    def histogram(self, layer: str, variable: str) -> tuple[Snapshots, NDArray[np.float64]]:
+        """What `reduction=Histogram()` recorded.
+
+        Returns:
+            The counts, `(snapshot, bin)`, and the edges of the bins, `(snapshot, bins + 1)`.
+        """
+        name = layout.histogram_dataset(layer, variable)
+        counts = self._snapshots(f"{name}/counts", layer, variable)
+        limits = self._snapshots(f"{name}/range", layer, variable).values.astype(np.float64)
+        edges = np.linspace(limits[:, 0], limits[:, 1], counts.values.shape[1] + 1, axis=1)
+        return counts, edges
+
+    def gradients(self, layer: str, variable: str) -> Snapshots:
+        """Whole gradients of one variable, each as it was in the step it is named by."""
+        return self._snapshots(f"{layout.GRADIENTS}/{layer}/{variable}", layer, variable)
+
+    def filter_gradient_norms(self, layer: str, variable: str = "kernel") -> Snapshots:
+        """The L2 norm of the gradient of every filter: `(snapshot, filter)`."""
+        return self._snapshots(f"{layout.FILTER_GRADIENT_NORMS}/{layer}/{variable}", layer, variable)
+
+    def update_norms(self) -> pd.DataFrame:
+        """The L2 norm of the change of every trainable variable in a step, one column each."""
+        return self._with_steps(self._table(layout.UPDATE_NORMS))
+
+    def weight_norms(self) -> pd.DataFrame:
+        """The L2 norm of every trainable variable before the same steps."""
+        return self._with_steps(self._table(layout.WEIGHT_NORMS))
+
+    def activations(self, layer: str, kind: Literal["maps", "statistics"] = "maps") -> Snapshots:
+        """What a layer answered to the probe.
+
+        Args:
+            layer: its path; `path@2` is the second call of a shared layer.
+            kind: `"maps"`, `(snapshot, sample, row, column, filter)`, thinned by a stride; or
+                `"statistics"`, `(snapshot, statistic, filter)`, of all of them.
+
+        Raises:
+            NotInRunError: there is no such layer.
+        """
+        if kind not in ("maps", "statistics"):
+            raise ValueError(f'Expected kind to be "maps" or "statistics". Received: {kind!r}.')
+        return self._snapshots(layout.activation_dataset(layer, kind), layer, kind)
+
+    def activation_layers(self) -> list[str]:
+        """The layers whose activations were recorded, in the order in which the model calls them."""
+        prefix, suffix = layout.ACTIVATIONS + "/", "/statistics"
+        names = [n for n in self.datasets() if n.startswith(prefix) and n.endswith(suffix)]
+        return [name[len(prefix) : -len(suffix)] for name in names]
+
+    def dead_filters(self) -> pd.DataFrame:
+        """How many filters of each layer are zero all over the probe, one column each."""
+        return self._with_steps(self._table(layout.DEAD_FILTERS))
+
+    def predictions(self) -> Snapshots:
+        """What `predict` answered, `(sample, ...)`; `steps` counts the samples."""
+        return self._snapshots(f"{layout.PREDICTIONS}/scores", "predictions", "scores")
+
+    def predicted_activations(self, layer: str) -> Snapshots:
+        """What a layer answered to each predicted sample: the mean of each map, `(sample, filter)`."""
+        return self._snapshots(f"{layout.PREDICTIONS}/activations/{layer}", layer, "activations")
+
+    def evaluations(self) -> pd.DataFrame:
+        """What each `evaluate` reported, one row each."""
+        return self._table(layout.EVALUATE_SCALARS)
+
+    def _snapshots(
+        self, name: str, layer: str, variable: str, *, first: int = 0, count: int | None = None
+    ) -> Snapshots:
         end = None if count is None else first + count
 
         def look(files: list[h5py.File]) -> Rows | None:
             parts, passed = [], 0
-            for file in [file for file in files if name in file]:
+            for file in [file for file in files if isinstance(file.get(name), h5py.Dataset)]:
                 stop = None if end is None else max(0, end - passed)
                 parts.append(segment.read(file, name, slice(max(0, first - passed), stop)))
                 passed += file[name].shape[0]
@@ -177,16 +253,17 @@ class Run:
 
         rows = self._looking(look)
         if rows is None:
-            raise NotInRunError(self._not_recorded(layer, variable))
+            raise NotInRunError(self._not_recorded(name, layer, variable))
         about = rows.attributes
         return Snapshots(
             layer=layer,
             variable=variable,
-            values=rows.values,
+            values=rows.values.astype(np.float32, copy=False),
             dims=tuple(about["dims"]),
             filter_axis=int(about["filter_axis"]),
             steps=rows.steps,
             epochs=self.epochs_at(rows.steps),
+            attributes=about,
         )
 
     def snapshot_count(self, layer: str, variable: str) -> int:
@@ -205,20 +282,23 @@ class Run:
         """The time of each step in epochs: whole at an epoch's end, a fraction inside it."""
         table = self._table(layout.STEPS)
         ends = self._table(layout.EPOCH_SCALARS)
-        ended = ends["epoch"].to_numpy(np.float64) if len(ends) else np.zeros(0)
-        known_steps = [np.zeros(1), ends["step"].to_numpy(np.float64)]
-        known_epochs = [np.zeros(1), ended]
+        ended = ends["epoch"].to_numpy(np.int64) if len(ends) else np.zeros(0, np.int64)
+        end_of = dict(zip(ended.tolist(), ends["step"].tolist() if len(ends) else [], strict=True))
+        known_steps, known_epochs = [np.zeros(1), ends["step"].to_numpy(np.float64)], [np.zeros(1), ended]
         if len(table):
-            batches = table["batch"].to_numpy(np.float64)
-            numbers, at = np.unique(table["epoch"].to_numpy(), return_inverse=True)
-            lengths = np.zeros(len(numbers))
-            np.maximum.at(lengths, at, batches)
             planned = self.identity.get("steps_per_epoch") or 0
-            for i in np.flatnonzero(~np.isin(numbers, ended)):
+            all_batches = table["step"].to_numpy(np.float64)
+            numbers, firsts, at = np.unique(table["epoch"].to_numpy(), return_index=True, return_inverse=True)
+            begin, length = np.zeros(len(numbers)), np.ones(len(numbers))
+            for i, number in enumerate(numbers.tolist()):
+                # A resumed training may have begun an epoch twice: the steps of both lie in it.
+                begin[i] = end_of.get(number - 1, all_batches[firsts[i]] - 1)
+                last = end_of.get(number, all_batches[at == i].max())
                 # Still open: as long as planned, or as the one before.
-                lengths[i] = max(lengths[i], planned, lengths[i - 1] if i else 0)
-            known_steps.append(table["step"].to_numpy(np.float64))
-            known_epochs.append(numbers[at] - 1 + batches / lengths[at])
+                least = 0 if number in end_of else max(planned, length[i - 1] if i else 0)
+                length[i] = max(last - begin[i], least, 1)
+            known_steps.append(all_batches)
+            known_epochs.append(numbers[at] - 1 + (all_batches - begin[at]) / length[at])
         all_steps, all_epochs = np.concatenate(known_steps), np.concatenate(known_epochs)
         order = np.argsort(all_steps, kind="stable")
         found: NDArray[np.float64] = np.interp(
@@ -249,10 +329,14 @@ class Run:
         steps = self._table(layout.STEPS)
         return steps.merge(table, on="step", how="right") if len(table) else table
 
-    def _not_recorded(self, layer: str, variable: str) -> str:
+    def _not_recorded(self, name: str, layer: str, variable: str) -> str:
+        kind = name.split("/", 1)[0]
+        if kind != layout.LAYERS:
+            others = [n for n in self.datasets() if n.startswith(kind + "/")]
+            return f"No /{name} in this run. It holds: {', '.join(others) or f'no {kind}'}."
         held: dict[str, list[str]] = {}
-        for name, some in self.variables():
-            held.setdefault(name, []).append(some)
+        for path, some in self.variables():
+            held.setdefault(path, []).append(some)
         if layer in held:
             return f'No "{variable}" of layer "{layer}" in this run. It holds: {", ".join(held[layer])}.'
         layers = ", ".join(held) or "none yet"

@@ -22,11 +22,14 @@ from tensorview_insitu.run.safety import check
 
 _CHUNK_BYTES = 1 << 18
 
+# From this format on all of HDF5's own structures carry checksums too; HDF5 1.10 and later read it.
+LIBVER = ("v110", "v110")
+
 
 def build(block: Block, run_id: str, first: int, last: int) -> memoryview:
     """The bytes of a segment file."""
     buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
+    with h5py.File(buffer, "w", libver=LIBVER) as file:
         mark(file, run_id, first, last)
         for name, rows in block.items():
             create(file, name, len(rows.steps), rows)

@@ -7,6 +7,7 @@ It never makes the training wait and never raises into it: what could not be wri
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections import Counter, deque
@@ -16,17 +17,18 @@ from typing import Any
 from tensorview_insitu.run import layout, segment
 from tensorview_insitu.run.errors import NotARunError, RunExistsError
 from tensorview_insitu.run.identity import (
+    HEARTBEAT_SECONDS,
     RUNNING,
     current_status,
     new_identity,
     now,
     read_identity,
     write_identity,
-    writer_lives,
 )
 from tensorview_insitu.run.merge import merge_small
 from tensorview_insitu.run.pack import pack
 from tensorview_insitu.run.publish import publish
+from tensorview_insitu.run.resume import state_of
 from tensorview_insitu.run.rows import Block, join
 
 _TAIL_SECONDS = 1.0
@@ -44,16 +46,26 @@ class RunWriter:
     Args:
         folder: the run's folder; made when it is not there.
         overwrite: replace an older run there.
+        resume: go on with an older run there, if there is one.
         durable: fsync every file, so that it survives a power loss.
+
+    Attributes:
+        problems: what could not be written.
+        last_step: the last step of the run that is resumed; 0 for a new one.
+        last_epoch: the last whole epoch of it.
+        array_bytes: how much was taken of arrays (what is no table).
 
     Raises:
         RunExistsError: there is a run in `folder` already, or another process writes it.
         OSError: the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, *, overwrite: bool = False, durable: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, overwrite: bool = False, resume: bool = False, durable: bool = False
+    ) -> None:
         self.folder = folder
         self.problems: list[str] = []
+        self.last_step = self.last_epoch = self.array_bytes = 0
         self._durable = durable
         self._dropped: Counter[str] = Counter()
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -65,15 +77,29 @@ class RunWriter:
         self._epoch_ended = False
         self._stop = False
         self._thread: threading.Thread | None = None
-        claim(folder, overwrite=overwrite)
-        self._identity = new_identity()
-        self._identity_changed = False
+        self._flushes_wanted = self._flushes_done = 0
         self._next_segment = 0
+        self._identity_changed = False
+        claim(folder, overwrite=overwrite, resume=resume)
+        old = read_identity(folder) if resume and (folder / layout.RUN_FILE).exists() else None
+        self._identity = new_identity() if old is None else self._go_on_with(old)
         self._last_tail = self._last_segment = time.monotonic()
         self._tail_is_current = True
+        self._last_beat = time.monotonic()
         self._retry_at = 0.0
         self._retry_seconds = 1.0
-        write_identity(folder, self._identity)
+        write_identity(folder, self._identity, durable=durable)
+
+    def _go_on_with(self, identity: dict[str, Any]) -> dict[str, Any]:
+        state = state_of(self.folder)
+        self._next_segment, self.last_step, self.last_epoch = state.next_segment, state.step, state.epoch
+        self.problems += identity["missing"]
+        self._dropped.update(identity.get("dropped_rows", {}))
+        event = {"time": now(), "after_step": state.step, "after_epoch": state.epoch}
+        new = new_identity()
+        kept = {key: identity[key] for key in ("run_id", "created", "missing")}
+        before = {key: value for key, value in identity.items() if key not in ("ended", "error")}
+        return {**before, **new, **kept, "resumed": [*identity.get("resumed", []), event]}
 
     def describe(self, **facts: Any) -> None:
         """Add to run.json: the model, its layers, the status, ..."""
@@ -98,6 +124,8 @@ class RunWriter:
     def _has_room(self, name: str, rows: Any) -> bool:
         shape = self._shapes.setdefault(name, rows.values.shape[1:])
         is_table = "columns" in rows.attributes
+        if not is_table:
+            self.array_bytes += rows.nbytes
         if not is_table and shape != rows.values.shape[1:]:
             self.note(f"{name} changed its shape from {shape}; the new rows are not recorded")
             return False
@@ -113,22 +141,39 @@ class RunWriter:
         self._identity["dropped_rows"] = dict(self._dropped)
         self._identity_changed = True
 
-    def finish(self, status: str) -> None:
+    def flush(self, seconds: float = 1.5) -> bool:
+        """Wait until everything handed over is on disk; not longer than so many seconds.
+
+        Returns:
+            Whether it is.
+        """
+        with self._condition:
+            self._flushes_wanted += 1
+            wanted = self._flushes_wanted
+            self._wake()
+            return self._condition.wait_for(lambda: self._flushes_done >= wanted, timeout=seconds)
+
+    def finish(self, status: str, *, packed: bool = True, seconds: float = _LONGEST_WAIT_SECONDS) -> None:
         """Write what is left, pack the run into run.h5, and note how it ended.
 
         The writer can go on afterwards: a later `write` continues the run.
+
+        Args:
+            status: how it ended.
+            packed: whether to pack it; without, it ends sooner.
+            seconds: the longest that a slow disk is waited for.
         """
         with self._condition:
             self._identity.update(status=status, ended=now())
             self._identity_changed = True
         try:
-            self._drain()
+            self._drain(seconds)
         except OSError as error:
             self.note(f"{self.folder} could not be finished: {error}")
             return
         try:
-            if self._worth_packing():
-                pack(self.folder)
+            if packed and self._worth_packing():
+                pack(self.folder, durable=self._durable)
         except (OSError, NotARunError) as error:
             self.note(f"{self.folder} could not be packed into one file: {error}")
         try:
@@ -158,14 +203,14 @@ class RunWriter:
             self._thread.start()
         self._condition.notify_all()
 
-    def _drain(self) -> None:
+    def _drain(self, seconds: float) -> None:
         with self._condition:
             thread, self._stop = self._thread, True
             self._condition.notify_all()
         if thread is not None:
-            thread.join(_LONGEST_WAIT_SECONDS)
+            thread.join(seconds)
             if thread.is_alive():  # a disk that hangs must not hang the end of a training
-                raise OSError(f"its disk took more than {_LONGEST_WAIT_SECONDS:.0f} s")
+                raise OSError(f"its disk took more than {seconds:.1f} s")
         self._thread = None
 
     def _work(self) -> None:
@@ -181,27 +226,41 @@ class RunWriter:
                     self._queued_bytes -= size
                     self._pending_bytes += size
                     self._tail_is_current = False
-                stop = self._stop
-            if stop or time.monotonic() >= self._retry_at:
+                stop, flushes = self._stop, self._flushes_wanted
+            hurry = flushes > self._flushes_done
+            if stop or hurry or time.monotonic() >= self._retry_at:
                 try:
-                    self._publish(last=stop)
+                    self._beat()
+                    self._publish(last=stop or hurry)
                 # Nothing that goes wrong in here may end a training.
                 except Exception as error:
                     self._failed(error)
                     if stop:
                         self._save_tables()
+            if hurry:
+                with self._condition:
+                    self._flushes_done = flushes
+                    self._condition.notify_all()
             if stop:
                 return
 
-    def _seconds_to_wait(self) -> float | None:
+    def _seconds_to_wait(self) -> float:
         moment = time.monotonic()
+        if self._flushes_wanted > self._flushes_done:
+            return 0.0
         if self._identity_changed:
             due = moment
         elif not self._tail_is_current:
             due = self._tail_due()
         else:
-            return None
-        return max(0.0, max(due, self._retry_at) - moment)
+            return HEARTBEAT_SECONDS
+        return min(HEARTBEAT_SECONDS, max(0.0, max(due, self._retry_at) - moment))
+
+    def _beat(self) -> None:
+        # Who looks from another host sees by this that the process still runs.
+        if time.monotonic() - self._last_beat >= HEARTBEAT_SECONDS:
+            self._last_beat = time.monotonic()
+            os.utime(self.folder / layout.RUN_FILE)
 
     def _tail_due(self) -> float:
         return self._last_tail + _TAIL_SECONDS + self._pending_bytes / _TAIL_BYTES_PER_SECOND
@@ -258,7 +317,7 @@ class RunWriter:
         return segment.build(join(self._pending), self._identity["run_id"], number, number)
 
     def _write_identity(self) -> None:
-        write_identity(self.folder, self._identity)
+        write_identity(self.folder, self._identity, durable=self._durable)
         self._identity_changed = False
 
     def _failed(self, error: Exception) -> None:
@@ -274,25 +333,26 @@ class RunWriter:
             self._identity_changed = True
 
 
-def claim(folder: Path, *, overwrite: bool) -> None:
-    """Make `folder` the place of a new run.
+def claim(folder: Path, *, overwrite: bool, resume: bool = False) -> None:
+    """Make `folder` the place of a new run, or of more of an old one.
 
     Raises:
         RunExistsError: it is taken.
         OSError: it cannot be made.
     """
-    refuse_taken(folder, overwrite=overwrite)
+    refuse_taken(folder, overwrite=overwrite, resume=resume)
     folder.mkdir(parents=True, exist_ok=True)
     if overwrite:
         _remove_run(folder)
+    goes_on = resume and (folder / layout.RUN_FILE).exists()
     try:
-        (folder / layout.SEGMENT_FOLDER).mkdir()
+        (folder / layout.SEGMENT_FOLDER).mkdir(exist_ok=goes_on)
     except FileExistsError:
         raise RunExistsError(f"Another recorder just started a run in {folder}.") from None
 
 
-def refuse_taken(folder: Path, *, overwrite: bool) -> None:
-    """Raise unless a new run may start in `folder`.
+def refuse_taken(folder: Path, *, overwrite: bool, resume: bool = False) -> None:
+    """Raise unless a run may start, or go on, in `folder`.
 
     Raises:
         RunExistsError: there is a run already, a process still writes it, or the folder holds other
@@ -310,18 +370,15 @@ def refuse_taken(folder: Path, *, overwrite: bool) -> None:
                 f"{folder} holds other files and no run. Expected a new or empty folder for the run."
             ) from None
         return
-    if current_status(identity) == RUNNING:
+    if current_status(folder, identity) == RUNNING:
         raise RunExistsError(
             f"{folder} is being written by process {identity['pid']} on {identity['host']}"
-            f" (started {identity['created']})."
-            " Choose another folder"
-            + ("" if writer_lives(identity) else f", or remove {folder} when that process is gone for good")
-            + "."
+            f" (started {identity['created']}). Choose another folder, or wait until it has ended."
         )
-    if not overwrite:
+    if not overwrite and not resume:
         raise RunExistsError(
             f"{folder} already holds a run ({identity['status']}, {identity['created']}). "
-            "Choose another folder, or pass overwrite=True to replace it."
+            "Choose another folder, or pass overwrite=True to replace it, or resume=True to go on with it."
         )
 
 

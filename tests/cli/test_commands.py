@@ -51,6 +51,7 @@ def test_info_tells_a_program(run, capsys):
     assert facts["layers"][0] == {
         "path": "conv1",
         "class": "Conv2D",
+        "trainable": True,
         "variables": {"kernel": [3, 3, 1, 8], "bias": [8]},
     }
     assert facts["packages"]["keras"]

@@ -119,9 +119,9 @@ def test_kernel_propagation_takes_a_layer_and_cells(exported):
     assert "cell (0, 0)" in names and "cell (1, 1)" in names
     assert any("input channel 0 of 8" in str(s.properties.get("Text")) for s in scene.sources)
     with pytest.raises(
-        ValueError, match='No layer "classes" with a kernel in this export. It holds: conv1, conv2'
+        ValueError, match='No layer "flatten" with a kernel in this export. It holds: conv1, conv2, classes'
     ):
-        kernel_propagation(index, "classes")
+        kernel_propagation(index, "flatten")
     with pytest.raises(ValueError, match=r"No cell \(5, 5\) in this kernel. Its last is \(1, 1\)"):
         kernel_propagation(index, "conv2", ((5, 5),))
 

@@ -15,6 +15,7 @@ import pytest
 
 from tensorview_insitu.cli.main import main
 from tensorview_insitu.run.errors import NotARunError, NotInRunError
+from tensorview_insitu.run.identity import write_identity
 from tensorview_insitu.run.reader import Run
 
 TESTS = Path(__file__).parent.parent
@@ -145,5 +146,5 @@ def test_a_file_of_something_else_in_the_place_of_run_h5_is_told(copied_run):
 def test_a_process_number_used_again_does_not_revive_a_run(copied_run):
     identity = copied_run.identity
     identity |= {"status": "running", "pid": os.getpid(), "process_start": "1"}
-    (copied_run.folder / "run.json").write_text(json.dumps(identity))
+    write_identity(copied_run.folder, identity)
     assert copied_run.status == "crashed"

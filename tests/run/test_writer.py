@@ -99,7 +99,7 @@ def test_packing_again_after_more_rows_keeps_all(tmp_path):
 def test_segments_that_survived_packing_are_not_read_twice(tmp_path):
     writer = RunWriter(tmp_path / "run")
     writer.write(block(1, 5))
-    writer._drain()
+    writer.flush()
     kept = (tmp_path / "run/segments/000000-000000.h5").read_bytes()
     pack(tmp_path / "run")
     (tmp_path / "run/segments").mkdir()

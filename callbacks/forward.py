@@ -1,0 +1,76 @@
+"""What every layer answers in one forward pass, of any model.
+
+While the pass is traced, each layer's `call` is shadowed by one that hands its answer on. So layers in
+nested, subclassed and shared models are heard alike, in the order in which they are called, and nothing
+is left in them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+from .layers import walk
+
+Hear = Callable[[str, Any], None]
+
+
+def has_answers(layer: keras.Layer) -> bool:
+    """Whether a layer computes something of its own: not one that only holds, reshapes or drops."""
+    if any(layer._flatten_layers(recursive=False, include_self=False)):
+        return False
+    return not isinstance(
+        layer,
+        keras.layers.InputLayer
+        | keras.layers.Dropout
+        | keras.layers.SpatialDropout1D
+        | keras.layers.SpatialDropout2D
+        | keras.layers.SpatialDropout3D
+        | keras.layers.GaussianNoise
+        | keras.layers.GaussianDropout
+        | keras.layers.Flatten
+        | keras.layers.Reshape
+        | keras.layers.ZeroPadding1D
+        | keras.layers.ZeroPadding2D
+        | keras.layers.ZeroPadding3D,
+    )
+
+
+@contextlib.contextmanager
+def hearing(model: keras.Model, wants: Callable[[str, keras.Layer], bool], hear: Hear) -> Iterator[None]:
+    """While it lasts, `hear(path, answer)` is called with what each layer wanted answers.
+
+    The second call of a shared layer is heard as `path@2`. Answers that are no single tensor of floating
+    point numbers are passed over.
+    """
+    calls: dict[str, int] = {}
+    shadowed: list[tuple[keras.Layer, Any]] = []
+
+    def shadow(path: str, layer: keras.Layer) -> None:
+        call = layer.call
+
+        def heard_call(*args: Any, **kwargs: Any) -> Any:
+            answer = call(*args, **kwargs)
+            if keras.backend.is_float_dtype(getattr(answer, "dtype", "int32")) and len(answer.shape) > 1:
+                calls[path] = calls.get(path, 0) + 1
+                hear(path if calls[path] == 1 else f"{path}@{calls[path]}", answer)
+            return answer
+
+        shadowed.append((layer, layer.__dict__.get("call")))
+        # Straight into __dict__: Keras would track what is assigned.
+        layer.__dict__["call"] = heard_call
+
+    try:
+        for path, layer in walk(model):
+            if wants(path, layer):
+                shadow(path, layer)
+        yield
+    finally:
+        for layer, before in shadowed:
+            if before is None:
+                layer.__dict__.pop("call", None)
+            else:
+                layer.__dict__["call"] = before

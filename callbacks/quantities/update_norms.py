@@ -1,0 +1,26 @@
+"""How far each step moves every variable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..schedule import Every
+from ..taps.tap import Taking
+from .quantity import UpdateQuantity
+
+
+class UpdateNorms(UpdateQuantity):
+    """The L2 norm of every trainable variable's change in a step, and of the variable before it.
+
+    Both are recorded, not their ratio: a bias that begins at zero has none.
+
+    Args:
+        every: `"batch"`, a number of batches, or a schedule by steps. At every batch it costs a copy of
+            the model in each.
+        layers: the paths of the layers; None takes all.
+    """
+
+    taking: Taking = "update_norms"
+
+    def __init__(self, every: Every = 10, layers: Sequence[str] | None = None) -> None:
+        super().__init__(every, layers)

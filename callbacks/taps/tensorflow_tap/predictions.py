@@ -1,0 +1,105 @@
+"""What the layers answer to each sample that is predicted: a ring that the compiled predict step writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
+
+from ...forward import hearing
+from .rings import Cell
+
+_BYTES = 32 << 20
+_MOST_SAMPLES = 65_536
+
+
+class TensorFlowPredictionTap:
+    """Takes the mean of every feature map for every sample out of `predict_step`.
+
+    Args:
+        model: the model.
+        wants: whether a layer's answers are taken.
+    """
+
+    def __init__(self, model: keras.Model, wants: Callable[[str, keras.Layer], bool]) -> None:
+        self._model = model
+        self._wants = wants
+        self._widths: dict[str, int] = {}
+        self._rows: Cell | None = None
+        self._count: Cell | None = None
+        self._read = 0
+        self._installed: tuple[Any, Any] | None = None
+
+    def install(self) -> None:
+        """Wrap `predict_step`, and have Keras build its function anew."""
+        if self._model.distribute_strategy.num_replicas_in_sync > 1 or self._installed is not None:
+            return
+        model = self._model
+        self._installed = (model.__dict__.get("predict_step"), model.predict_function)
+        # Straight into __dict__: __setattr__ of Keras and TensorFlow would track what is assigned.
+        model.__dict__["predict_step"] = self._tapped(model.predict_step)
+        model.predict_function = None
+
+    def remove(self) -> None:
+        """Leave the model as it was found."""
+        if self._installed is None:
+            return
+        before, function = self._installed
+        self._installed = None
+        if before is None:
+            self._model.__dict__.pop("predict_step", None)
+        else:
+            self._model.__dict__["predict_step"] = before
+        self._model.predict_function = function
+
+    def drain(self) -> tuple[dict[str, np.ndarray], int]:
+        """By layer `(samples, filters)` since the last call, and how many samples were lost before."""
+        if self._rows is None or self._count is None:
+            return {}, 0
+        count, capacity = int(self._count.numpy()), int(self._rows.each[0].shape[0])
+        start = max(self._read, count - capacity)
+        lost, self._read = start - self._read, count
+        rows = self._rows.numpy()[np.arange(start, count) % capacity]
+        found, at = {}, 0
+        for path, width in self._widths.items():
+            found[path] = rows[:, at : at + width]
+            at += width
+        return found, lost
+
+    def _tapped(self, predict_step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def tapped_predict_step(data: Any) -> Any:
+            answers: dict[str, Any] = {}
+
+            def hear(path: str, answer: Any) -> None:
+                if answer.shape[-1] is not None:
+                    space = list(range(1, len(answer.shape) - 1))
+                    answers[path] = tf.reduce_mean(tf.cast(answer, tf.float32), space)
+
+            with hearing(self._model, self._wants, hear):
+                outputs = predict_step(data)
+            if answers:
+                self._write(answers)
+            return outputs
+
+        return tapped_predict_step
+
+    def _write(self, answers: dict[str, Any]) -> None:
+        if self._rows is None:
+            self._widths = {path: int(answer.shape[-1]) for path, answer in answers.items()}
+            width = sum(self._widths.values())
+            samples = int(np.clip(_BYTES // (4 * width), 1, _MOST_SAMPLES))
+            with tf.init_scope():
+                strategy = self._model.distribute_strategy
+                self._rows = Cell(np.zeros((samples, width), np.float32), strategy)
+                self._count = Cell(0, strategy, tf.int64)
+        assert self._count is not None
+        values = tf.concat([answers[path] for path in self._widths], axis=1)
+        count, capacity = tf.shape(values, tf.int64)[0], int(self._rows.each[0].shape[0])
+        first = self._count.here.read_value()
+        where = (first + tf.range(count, dtype=tf.int64)) % capacity
+        written = self._rows.here.scatter_nd_update(where[:, None], values)
+        with tf.control_dependencies([written]):
+            self._count.here.assign_add(count)

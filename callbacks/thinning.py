@@ -1,0 +1,158 @@
+"""Thinner: measures what a recording costs, and thins it when that is more than its budget."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from tensorview_insitu.run.writer import RunWriter
+
+from .budget import Budget, Plan
+from .quantities import Activations, LayerVariables, Quantity
+from .taps.tap import Tap
+
+_FREE_SHARE = 0.2
+# Before an epoch's length is known; a run of few steps should not be thinned for a guess.
+_UNKNOWN_STEPS = 100
+
+
+class Thinner:
+    """Keeps a recording within its budget; without one it does nothing.
+
+    Args:
+        budget: what may be spent.
+        quantities: what is recorded.
+    """
+
+    def __init__(self, budget: Budget | None, quantities: Sequence[Quantity]) -> None:
+        self.budget = budget
+        self.thinned: list[str] = []
+        self._quantities = list(quantities)
+        self._planned = False
+        self._probe_stride = 1
+        self._turns: Counter[Quantity] = Counter()
+        self._seconds = 0.0
+        self._probe_seconds = 0.0
+        self._probe_bytes = 0
+        self._epoch_began = 0.0
+        self._epochs_seen = 0
+        self._stopped = False
+
+    # ---- before the first step
+
+    def plan(self, model: keras.Model, steps: int | None, epochs: int | None, folder: Path) -> list[str]:
+        """Thin what would be too large; what was thinned now, a line each."""
+        if self.budget is None or self._planned:
+            return []
+        self._planned = True
+        arrays = [q for q in self._quantities if isinstance(q, LayerVariables)]
+        plan = Plan(model, arrays, steps or _UNKNOWN_STEPS, epochs or 1)
+        return self._told(plan.fit_into(int(self.budget.epoch_bytes), self._total_bytes(folder)))
+
+    def _total_bytes(self, folder: Path) -> int:
+        assert self.budget is not None
+        free = shutil.disk_usage(folder).free
+        return min(int(self.budget.total_bytes), int(_FREE_SHARE * free))
+
+    # ---- while it runs
+
+    def begin_epoch(self) -> None:
+        """An epoch begins."""
+        self._epoch_began = time.perf_counter()
+        self._seconds = self._probe_seconds = 0.0
+
+    def spent(self, seconds: float) -> None:
+        """A hook took so long."""
+        self._seconds += seconds
+
+    def took(self, quantity: Activations, seconds: float, size: int) -> None:
+        """The activations took so long, and so much."""
+        self._probe_seconds += seconds
+        self._probe_bytes = size
+
+    def skips(self, quantity: Quantity) -> bool:
+        """Whether this record, which is due, is one to leave out."""
+        stride = quantity.thinning.stride if isinstance(quantity, LayerVariables) else self._probe_stride
+        self._turns[quantity] += 1
+        return self._stopped or self._turns[quantity] % stride != 0
+
+    def end_epoch(self, tap: Tap | None, writer: RunWriter | None) -> list[str]:
+        """Compare what the epoch cost with the budget; what was thinned now, a line each."""
+        if self.budget is None:
+            return []
+        self._epochs_seen += 1
+        lines = self._keep_total(tap, writer) + self._keep_probe_small()
+        # The first epoch traces, compiles and builds: no measure of the others.
+        if self._epochs_seen > 1:
+            lines += self._keep_time(tap)
+        return self._told(lines)
+
+    def _keep_time(self, tap: Tap | None) -> list[str]:
+        assert self.budget is not None
+        whole = time.perf_counter() - self._epoch_began
+        share = self._seconds / max(whole - self._seconds, 1e-9)
+        if share <= self.budget.step_overhead:
+            return []
+        why = (
+            f"the recorder's own work took {share:.1%} of an epoch, more than {self.budget.step_overhead:.1%}"
+        )
+        if self._probe_seconds > self._seconds / 2:
+            return [self._lengthen_probe(math.ceil(share / self.budget.step_overhead), why)]
+        candidates = [q for q in self._quantities if isinstance(q, LayerVariables)]
+        if not candidates:
+            return []
+        largest = max(candidates, key=lambda q: (q.schedule.by_step, -q.thinning.stride))
+        largest.thinning.stride *= 2
+        self._apply_strides(tap)
+        return [f"{type(largest).__name__} {largest.thinning.stride} times as seldom ({why})"]
+
+    def _keep_probe_small(self) -> list[str]:
+        assert self.budget is not None
+        limit, size = int(self.budget.epoch_bytes), self._probe_bytes
+        if size / self._probe_stride <= limit:
+            return []
+        return [
+            self._lengthen_probe(
+                math.ceil(size / limit), f"they take {size} bytes, more than {limit} an epoch"
+            )
+        ]
+
+    def _lengthen_probe(self, factor: int, why: str) -> str:
+        self._probe_stride *= max(2, factor)
+        return f"Activations {self._probe_stride} times as seldom ({why})"
+
+    def _keep_total(self, tap: Tap | None, writer: RunWriter | None) -> list[str]:
+        assert self.budget is not None
+        if writer is None or self._stopped or writer.array_bytes < int(self.budget.total_bytes):
+            return []
+        self._stopped = True
+        if tap is not None:
+            for request in range(len(self._by_step())):
+                tap.thin(request, 1 << 62)
+        return [f"no more arrays: they have taken {writer.array_bytes} bytes, all that the run may"]
+
+    def _apply_strides(self, tap: Tap | None) -> None:
+        if tap is None:
+            return
+        for request, quantity in enumerate(self._by_step()):
+            if quantity.thinning.stride > 1:
+                tap.thin(request, step_stride(quantity))
+
+    def _by_step(self) -> list[LayerVariables]:
+        return [q for q in self._quantities if isinstance(q, LayerVariables) and q.schedule.by_step]
+
+    def _told(self, lines: list[str]) -> list[str]:
+        new = [line for line in lines if line not in self.thinned]
+        self.thinned += new
+        return new
+
+
+def step_stride(quantity: LayerVariables) -> int:
+    """The steps between two records of a thinned quantity that goes by steps."""
+    return quantity.thinning.stride * max(1, quantity.schedule.every) if quantity.thinning.stride > 1 else 1
