@@ -218,9 +218,7 @@ class Run:
 
     def activation_layers(self) -> list[str]:
         """The layers whose activations were recorded, in the order in which the model calls them."""
-        prefix, suffix = layout.ACTIVATIONS + "/", "/statistics"
-        names = [n for n in self.datasets() if n.startswith(prefix) and n.endswith(suffix)]
-        return [name[len(prefix) : -len(suffix)] for name in names]
+        return [column for column in self._table(layout.DEAD_FILTERS).columns if column != "step"]
 
     def dead_filters(self) -> pd.DataFrame:
         """How many filters of each layer are zero all over the probe, one column each."""
