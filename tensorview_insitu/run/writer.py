@@ -27,7 +27,7 @@ from tensorview_insitu.run.identity import (
 )
 from tensorview_insitu.run.merge import merge_small
 from tensorview_insitu.run.pack import pack
-from tensorview_insitu.run.publish import publish
+from tensorview_insitu.run.publish import publish, sync
 from tensorview_insitu.run.resume import state_of
 from tensorview_insitu.run.rows import Block, join
 
@@ -89,6 +89,8 @@ class RunWriter:
         self._retry_at = 0.0
         self._retry_seconds = 1.0
         write_identity(folder, self._identity, durable=durable)
+        if durable:
+            sync(folder.parent)
 
     def _go_on_with(self, identity: dict[str, Any]) -> dict[str, Any]:
         state = state_of(self.folder)
@@ -286,7 +288,10 @@ class RunWriter:
     def _publish_segment(self) -> None:
         number = self._next_segment
         path = layout.segment_file(self.folder, number, number)
-        path.parent.mkdir(exist_ok=True)
+        if not path.parent.is_dir():  # packing took it away
+            path.parent.mkdir()
+            if self._durable:
+                sync(self.folder)
         publish(path, self._built(), durable=self._durable)
         with contextlib.suppress(OSError):
             (path.parent / layout.TAIL_FILE).unlink(missing_ok=True)
