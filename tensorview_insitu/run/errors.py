@@ -5,6 +5,10 @@ class NotARunError(ValueError):
     """Raised when a path is no run, or one that this version cannot read."""
 
 
+# What h5py raises on damaged bytes, besides OSError: its checks are of many kinds.
+DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError)
+
+
 class NotInRunError(KeyError):
     """Raised when a run does not hold what was asked for."""
 

@@ -101,7 +101,7 @@ def read_identity(folder: Path) -> dict[str, Any]:
             f"{folder} is in format {identity.get('version')}; this tensorview-insitu reads up to "
             f"{layout.VERSION}. Install a newer one."
         )
-    if "crc32" in identity and identity["crc32"] != _crc32(identity):
+    if identity.get("crc32") != _crc32(identity):
         raise NotARunError(f"{path} is damaged: it is not as it was written (checksum).")
     wrong = [key for key, kind in _KINDS.items() if not isinstance(identity.get(key), kind)]
     if wrong:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import h5py
 
-from tensorview_insitu.run.errors import NotARunError
+from tensorview_insitu.run.errors import DAMAGE, NotARunError
 
 # The limits of Keras' own HDF5 reader (keras/src/saving/saving_lib.py, since 3.12).
 _BOMB_FLOOR_BYTES = 4 << 30
@@ -44,7 +44,10 @@ def _check_group(group: h5py.Group, path: Path, prefix: str, seen: set[int]) -> 
         where = f"{prefix}{name}"
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise NotARunError(f"{path}: /{where} is a link to elsewhere. No recorder wrote this file.")
-        item = group[name]
+        try:
+            item = group[name]
+        except DAMAGE as error:
+            raise NotARunError(f"{path}: /{where} is damaged: {error}") from error
         if isinstance(item, h5py.Group):
             _check_group(item, path, where + "/", seen)
         else:

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from tensorview_insitu.run import layout
-from tensorview_insitu.run.errors import NotARunError
+from tensorview_insitu.run.errors import DAMAGE, NotARunError
 from tensorview_insitu.run.rows import Block, Rows
 from tensorview_insitu.run.safety import check
 
@@ -39,14 +39,15 @@ def build(block: Block, run_id: str, first: int, last: int) -> memoryview:
 
 def mark(file: h5py.File, run_id: str, first: int, last: int) -> None:
     """Write what kind of file this is, and which segments of which run it holds."""
-    file.attrs.update(
+    _describe(
+        file,
         {
             "format": layout.FORMAT,
             "version": layout.VERSION,
             "run_id": run_id,
             "first": first,
             "last": last,
-        }
+        },
     )
 
 
@@ -54,10 +55,24 @@ def create(file: h5py.File, name: str, length: int, like: Rows) -> None:
     """Make the dataset `name` for `length` rows shaped and labelled like `like`."""
     shape = (length, *like.values.shape[1:])
     _create(file, name, shape, like.values.dtype)
-    for key, value in like.attributes.items():
-        file[name].attrs[key] = json.dumps(value) if isinstance(value, list | tuple) else value
+    _describe(file[name], like.attributes)
     if name != layout.STEPS:
         _create(file, layout.steps_dataset(name), (length,), np.dtype(np.int64))
+
+
+def _describe(thing: h5py.File | h5py.Dataset, attributes: Mapping[str, Any]) -> None:
+    for key, value in attributes.items():
+        text = json.dumps(value) if isinstance(value, list | tuple) else value
+        if isinstance(text, str):
+            # Of fixed length: h5py's own strings lie in a heap that has no checksum.
+            size = max(1, len(text.encode()))
+            thing.attrs.create(key, text.encode(), dtype=h5py.string_dtype("utf-8", size))
+        else:
+            thing.attrs[key] = value
+
+
+def _text(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _create(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -95,14 +110,22 @@ def open_part(path: Path) -> h5py.File:
     try:
         _check_kind(file, path)
         check(file, path)
-    except BaseException:
+    except (NotARunError, FileNotFoundError):
         file.close()
         raise
+    except DAMAGE as error:
+        file.close()
+        raise NotARunError(f"{path} is damaged: {error}") from error
     return file
 
 
+def run_of(file: h5py.File) -> str:
+    """The id of the run that a file belongs to."""
+    return str(_text(file.attrs["run_id"]))
+
+
 def _check_kind(file: h5py.File, path: Path) -> None:
-    about = {key: file.attrs.get(key) for key in ("format", "version", "run_id", "first", "last")}
+    about = {key: _text(file.attrs.get(key)) for key in ("format", "version", "run_id", "first", "last")}
     if about["format"] != layout.FORMAT or None in about.values():
         raise NotARunError(f"Expected an HDF5 file written by InSituRecorder. Received: {path}")
     if about["version"] > layout.VERSION:
@@ -134,6 +157,7 @@ def attributes(file: h5py.File, name: str) -> dict[str, Any]:
 
 
 def _decoded(value: Any) -> Any:
+    value = _text(value)
     if isinstance(value, str) and value.startswith("["):
         return json.loads(value)
     return value.item() if isinstance(value, np.generic) else value
@@ -154,7 +178,7 @@ def read(file: h5py.File, name: str, rows: slice = slice(None)) -> Rows:
     """
     try:
         return Rows(steps_of(file, name)[rows], file[name][rows], attributes(file, name))
-    except OSError as error:
+    except DAMAGE as error:
         raise NotARunError(f"Dataset /{name} of {file.filename} is damaged: {error}") from error
 
 

@@ -50,7 +50,7 @@ def verify(folder: Path, progress: Callable[[int, int], None] = lambda done, tot
         try:
             with segment.open_part(path) as file:
                 verdict.files += 1
-                if file.attrs["run_id"] != run_id:
+                if segment.run_of(file) != run_id:
                     verdict.problems.append(f"{path} belongs to another run")
                     continue
                 numbers.update(range(int(file.attrs["first"]), int(file.attrs["last"]) + 1))
