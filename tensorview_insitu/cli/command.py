@@ -28,3 +28,12 @@ def add_command(
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def add_allow_code(parser: argparse.ArgumentParser) -> None:
+    """Add the option of the commands that load states."""
+    parser.add_argument(
+        "--allow-code",
+        action="store_true",
+        help="load an edited state also when it holds programmable filters",
+    )

@@ -25,7 +25,7 @@ def export_folder(path: str) -> Path:
     return folder
 
 
-def ready_state(folder: Path, view: str, scratch: Path) -> Path:
+def ready_state(folder: Path, view: str, scratch: Path, *, allow_code: bool = False) -> Path:
     """A .pvsm whose data files are where `folder` is now.
 
     Ours is written again in place. One that a user has edited is left alone; if its folder was moved, a
@@ -35,12 +35,19 @@ def ready_state(folder: Path, view: str, scratch: Path) -> Path:
         folder: the folder of index.json.
         view: its name.
         scratch: a folder for the copy.
+        allow_code: open it also when it holds code, which ours never does.
+
+    Raises:
+        ForeignCodeError: it holds code.
     """
+    from tensorview_insitu.paraview_states.foreign_code import refuse_code
     from tensorview_insitu.paraview_states.relocate import relocated
     from tensorview_insitu.paraview_states.states import STATE_FOLDER, write_states
 
     write_states(folder, [view])
     state = folder / STATE_FOLDER / f"{view}.pvsm"
+    if not allow_code:
+        refuse_code(state)
     text = relocated(state, folder)
     if text is None:
         return state

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tensorview_insitu.cli.command import add_command
+from tensorview_insitu.cli.command import add_allow_code, add_command
 
 _DEFAULT_VIEW = "kernel_propagation"
 
@@ -28,6 +28,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--view", default=_DEFAULT_VIEW, metavar="V", help=f"which view (default: {_DEFAULT_VIEW})"
     )
+    add_allow_code(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     check_view(options.view)
     folder = export_folder(options.path)
     with tempfile.TemporaryDirectory() as scratch:
-        state = ready_state(folder, options.view, Path(scratch))
+        state = ready_state(folder, options.view, Path(scratch), allow_code=options.allow_code)
         program = find("paraview")
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise NoParaViewError(

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tensorview_insitu.cli.command import add_command
+from tensorview_insitu.cli.command import add_allow_code, add_command
 from tensorview_insitu.cli.progress import progress_bar
 
 _FRAMES_WORTH_A_PROCESS = 8
@@ -35,6 +35,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--all", action="store_true", help="a picture for every time step, not only the last")
     parser.add_argument("--movie", action="store_true", help="a movie too: MP4 with ffmpeg, else OGV or AVI")
     parser.add_argument("--jobs", type=int, metavar="N", help="processes side by side (default: by frames)")
+    add_allow_code(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -46,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
         every_time=options.all,
         movie=options.movie,
         jobs=_jobs(options.jobs),
+        allow_code=options.allow_code,
     ):
         print(path)
     return 0
@@ -59,6 +61,7 @@ def render(
     every_time: bool = False,
     movie: bool = False,
     jobs: int | None = None,
+    allow_code: bool = False,
 ) -> list[Path]:
     """Render views of a run; the pictures and movies made.
 
@@ -69,6 +72,7 @@ def render(
         every_time: a picture for every time step.
         movie: a movie too.
         jobs: how many processes; None chooses by the number of frames.
+        allow_code: render also states that hold code, which ours never do.
     """
     from tensorview_insitu.cli.exported import export_folder
     from tensorview_insitu.cli.paraview_process import display, find
@@ -84,7 +88,7 @@ def render(
     made: list[Path] = []
     with display() as environment, tempfile.TemporaryDirectory() as scratch:
         for name in names:
-            job = _Job(folder, name, size, Path(scratch), pvpython, environment)
+            job = _Job(folder, name, size, Path(scratch), pvpython, environment, allow_code)
             made += job.last_picture(jobs) if not every_time and not movie else job.frames(jobs)
             made += job.movie() if movie else []
     return made
@@ -101,6 +105,7 @@ class _Job:
         scratch: Path,
         pvpython: str,
         environment: dict[str, str],
+        allow_code: bool,
     ) -> None:
         from tensorview_insitu.cli.exported import ready_state
         from tensorview_insitu.index import read_index
@@ -110,7 +115,7 @@ class _Job:
         self._view, self._size = view, size
         self._scratch, self._pvpython, self._environment = scratch, pvpython, environment
         self._times = VIEWS[view](read_index(folder)).times
-        self._state = ready_state(folder, view, scratch)
+        self._state = ready_state(folder, view, scratch, allow_code=allow_code)
 
     def last_picture(self, jobs: int | None) -> list[Path]:
         file = self._images / f"{self._view}.png"

@@ -71,6 +71,13 @@ class Held:
         """This step's values."""
         return self._vector.here.read_value()
 
+    def take(self) -> Any:
+        """This step's values, which are then gone."""
+        values = self.read()
+        with tf.control_dependencies([values]):
+            self.clear()
+        return values
+
 
 class RowRing:
     """The last `capacity` rows, one for every call.

@@ -19,7 +19,7 @@ from ...schedule import Schedule
 from ..tap import Drained, DrainedCopies, DrainedUpdates, Piece, Wanted
 from .listening import Heard, listening, printed_metrics
 from .rings import CAPACITY, ArrayRing, Cell, Held, RowRing
-from .updates import Update, norm
+from .updates import Update, norms
 
 _LEARNING_RATE = "learning_rate"
 _ONCE = Schedule(every=1)
@@ -47,6 +47,8 @@ class TensorFlowTap:
         self._steps: Cell | None = None
         self._norms: Held | None = None
         self._norm_names: tuple[str, ...] = ()
+        self._graph: Any = None  # of the step that is traced now
+        self._vector: Any = None  # its gradient norms, where they are in that graph
         self._ring: RowRing | None = None
         self._initial: tuple[Sequence[Piece], ArrayRing] | None = None
         self._copies: list[tuple[Sequence[Piece], ArrayRing]] = []
@@ -174,8 +176,7 @@ class TensorFlowTap:
             self.problems.append(problem)
 
     def _before_step(self) -> Any:
-        if self._norms is not None:
-            self._norms.clear()
+        self._graph, self._vector = _current_graph(), None
         for update in self._updates:
             update.clear()
         if not self._wanted.metrics or self._optimizer is None:
@@ -206,10 +207,12 @@ class TensorFlowTap:
             if gradient is not None
         }
         if self._norms is not None:
-            nan = tf.constant(float("nan"), tf.float32)
-            found = {name: norm(gradient) for name, gradient in gradients.items()}
-            vector = tf.stack([found.get(name, nan) for name in self._norm_names])
-            self._norms.write(vector if scale is None else vector / tf.cast(scale, tf.float32))
+            vector = norms([gradients.get(name) for name in self._norm_names])
+            vector = vector if scale is None else vector / tf.cast(scale, tf.float32)
+            # Inside a tf.cond (LossScaleOptimizer) no tensor leaves: a variable has to hold it.
+            self._vector = vector if _current_graph() is self._graph else None
+            if self._vector is None:
+                self._norms.write(vector)
         for update in self._updates:
             update.before(gradients, scale, self._step())
 
@@ -230,8 +233,10 @@ class TensorFlowTap:
         step = self._step()
         others = [ring.write(step, partial(_row, pieces)) for pieces, ring in self._copies]
         others += [update.write(step) for update in self._updates]
-        norms = self._norms.read() if self._norms is not None and self._ring.variable_names else None
-        self._ring.write(sums, norms, others)
+        vector = self._vector
+        if vector is None and self._norms is not None and self._ring.variable_names:
+            vector = self._norms.take()
+        self._ring.write(sums, vector, others)
 
     def _step(self) -> Any:
         """The number of the step that runs."""

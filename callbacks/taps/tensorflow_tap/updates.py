@@ -94,11 +94,11 @@ class Update:
             cell.here.assign(tf.cast(v.variable.value, tf.float32))
 
     def _write_moves(self) -> None:
-        norms = []
+        vectors = []
         for v, cell in zip(self.variables, self._before, strict=True):
             before = cell.here.read_value()
-            norms += [norm(tf.cast(v.variable.value, tf.float32) - before), norm(before)]
-        self._held.write(tf.stack(norms))
+            vectors += [tf.cast(v.variable.value, tf.float32) - before, before]
+        self._held.write(norms(vectors))
 
 
 def width_of(taking: str, v: LayerVariable) -> int:
@@ -108,10 +108,15 @@ def width_of(taking: str, v: LayerVariable) -> int:
     return int(v.variable.shape[v.filter_axis]) if taking == "filter_gradient_norms" else 2
 
 
-def norm(gradient: Any) -> Any:
-    """The L2 norm."""
+def norms(vectors: Sequence[Any]) -> Any:
+    """The L2 norm of each; NaN where there is None."""
+    squares = [tf.constant(np.nan, tf.float32) if v is None else _half_square(v) for v in vectors]
+    return tf.sqrt(2.0 * tf.stack(squares))
+
+
+def _half_square(gradient: Any) -> Any:
     if isinstance(gradient, tf.IndexedSlices):
         # An embedding's gradient names a row once per use: only their sum is the gradient.
         rows, where = tf.unique(gradient.indices)
         gradient = tf.math.unsorted_segment_sum(gradient.values, where, tf.size(rows))
-    return tf.sqrt(2.0 * tf.nn.l2_loss(tf.cast(gradient, tf.float32)))
+    return tf.nn.l2_loss(tf.cast(gradient, tf.float32))
