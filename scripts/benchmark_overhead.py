@@ -3,8 +3,10 @@
 All variants train the same network on the same data in one process. Every step is done once by each
 variant, in random order, so that whatever else the machine does falls on all of them alike; the figure is
 the median over steps of (time with a variant) / (time of the plain one). The row `plain'` is a second plain
-training: what it shows is noise, and no other row means more than that. An epoch's end is given as a share
-of an epoch of 100 steps; what is done once (tracing, the first snapshot) as seconds more than plain.
+training: what it shows is noise, and no other row means more than that. Where its variables happen to lie in
+memory makes a model faster or slower by some percent, so all are built several times. An epoch's end is
+given as a share of an epoch of 100 steps; what is done once (tracing, the first snapshot) as seconds more
+than plain.
 
     python scripts/benchmark_overhead.py [small|paper|resnet50|vgg16 ...] [--steps 200] [--epochs 4]
 """
@@ -20,7 +22,7 @@ import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +180,7 @@ def measure(network: str, variants: list[str], steps: int, epochs: int, folder: 
         keras.utils.set_random_seed(0)
         gc.collect()
         before = _resident()
-        callbacks = VARIANTS[variant](folder / f"{network}{number}", x, y)
+        callbacks = VARIANTS[variant](folder / f"{network}{number}", x[:batch], y[:batch])
         trainings[variant] = Training(make(), callbacks, x, y, batch, steps)
         memory[variant] = _resident() - before
     for epoch in range(epochs + 1):
@@ -218,6 +220,13 @@ def _row(
     }
 
 
+def _median(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One row out of those of several rounds."""
+    numbers = [key for key, value in rows[0].items() if isinstance(value, float | int)]
+    median = {key: float(np.median([row[key] for row in rows])) for key in numbers}
+    return {**rows[0], **median, "steps": sum(row["steps"] for row in rows)}
+
+
 def _resident() -> float:
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -234,7 +243,8 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=["small"], metavar="NETWORK", help=", ".join(NETWORKS))
     parser.add_argument("--steps", type=int, default=200, help="steps in an epoch (fewer for large networks)")
     parser.add_argument("--epochs", type=int, default=4, help="epochs measured, after one to warm up")
-    parser.add_argument("--only", nargs="+", default=list(VARIANTS), help="variants besides plain and plain'")
+    parser.add_argument("--rounds", type=int, default=3, help="times that everything is built anew")
+    parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=VARIANTS, metavar="VARIANT")
     parser.add_argument("--json", action="store_true", help="print JSON lines")
     options = parser.parse_args()
     unknown = [name for name in options.networks if name not in NETWORKS]
@@ -248,11 +258,15 @@ def main() -> None:
         )
         print(f"{'':36}{'step':>10}{'paired':>9}{'extra':>10}{'epoch end':>11}{'once':>8}{'memory':>10}")
     for network in options.networks:
-        folder = Path(tempfile.mkdtemp(prefix="benchmark"))
-        try:
-            rows = measure(network, variants, options.steps, options.epochs, folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        rounds = []
+        for _ in range(options.rounds):
+            folder = Path(tempfile.mkdtemp(prefix="benchmark"))
+            try:
+                rounds.append(measure(network, variants, options.steps, options.epochs, folder))
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+                keras.backend.clear_session()
+        rows = [_median(some) for some in zip(*rounds, strict=True)]
         if options.json:
             print("\n".join(json.dumps(row) for row in rows), flush=True)
             continue

@@ -30,23 +30,30 @@ def add_to(commands: Any) -> None:
         help="only these layers, and their kernels as long CSV tables too",
     )
     parser.add_argument("--every", type=int, default=1, metavar="n", help="every n-th snapshot")
+    parser.add_argument(
+        "--skip-damaged", action="store_true", help="leave out the files of the run that cannot be read"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Export it."""
-    for line in export(options.path, options.output, options.layer, options.every):
+    for line in export(
+        options.path, options.output, options.layer, options.every, skip_damaged=options.skip_damaged
+    ):
         print(line)
     return 0
 
 
-def export(path: str, output: str | None, layers: list[str] | None, every: int) -> list[str]:
+def export(
+    path: str, output: str | None, layers: list[str] | None, every: int, *, skip_damaged: bool = False
+) -> list[str]:
     """Export a run with its states; what was made, and what could not be, in lines to print."""
     from tensorview_insitu.export.run import export_run
     from tensorview_insitu.index import read_index
     from tensorview_insitu.paraview_states.states import write_states
     from tensorview_insitu.run.reader import Run
 
-    opened = Run.open(path)
+    opened = Run.open(path, skip_damaged=skip_damaged)
     with progress_bar("exporting") as progress:
         index_file = export_run(opened, output, layers=layers, every=every, progress=progress)
     folder: Path = index_file.parent
@@ -58,4 +65,5 @@ def export(path: str, output: str | None, layers: list[str] | None, every: int) 
         *(f"kept (edited since it was written): {path}" for path in report.kept),
         *(f"no view {name}: {why}" for name, why in report.impossible.items()),
         *(f"missing: {note}" for note in index["notes"]),
+        *(f"damaged: {problem}" for problem in opened.damaged.values()),
     ]

@@ -37,9 +37,10 @@ def gather(path: str) -> dict[str, Any]:
     from tensorview_insitu.run import layout
     from tensorview_insitu.run.reader import Run
 
-    opened = Run.open(path)
+    opened = Run.open(path, skip_damaged=True)
     shapes = opened.datasets()
     epochs = opened.scalars("epoch")
+    opened.steps()  # so that damage to what all else hangs on is met
     last = epochs.iloc[-1].to_dict() if len(epochs) else {}
     files = [p for p in opened.folder.rglob("*.h5") if not p.name.startswith(".")]
     return {
@@ -52,6 +53,7 @@ def gather(path: str) -> dict[str, Any]:
         "last_epoch": {k: v if v == v else None for k, v in last.items()},
         "bytes": sum(p.stat().st_size for p in files),
         "files": len(files),
+        "damaged": list(opened.damaged.values()),
         "datasets": {name: list(shape) for name, shape in shapes.items()},
     }
 
@@ -81,3 +83,11 @@ def _print(facts: dict[str, Any]) -> None:
         print(f"    /{name:40} {' x '.join(map(str, shape))}")
     for problem in facts["missing"]:
         print(f"  missing     {problem}")
+    for line in facts.get("thinned", []):
+        print(f"  thinned     {line}")
+    for event in facts.get("resumed", []):
+        print(f"  resumed     after step {event['after_step']} ({event['time']})")
+    for problem in facts["damaged"]:
+        print(f"  damaged     {problem}")
+    if facts["damaged"]:
+        print("  `tensorview-insitu verify` reads everything and names all that is damaged.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tensorview_insitu.run import layout
+from tensorview_insitu.run.errors import NotARunError
 from tensorview_insitu.run.segment import open_part
 
 _NUMBERS = re.compile(r"(\d{6,})-(\d{6,})\.h5")
@@ -45,26 +46,37 @@ def all_files(folder: Path) -> list[Path]:
     return [*([packed] if packed.exists() else []), *(inside / name for name in _settled_names(inside))]
 
 
-def current_parts(folder: Path) -> list[Part]:
+def current_parts(folder: Path, damaged: dict[Path, str] | None = None) -> list[Part]:
     """run.h5, the segments that it lacks, and the tail, in order.
 
+    Args:
+        folder: the run.
+        damaged: takes what is wrong with a file that cannot be read, which is then passed over.
+
     Raises:
+        NotARunError: a file cannot be read, and `damaged` is None.
         FileNotFoundError: a file went while this looked; look again.
     """
     packed = folder / layout.PACKED_FILE
     tail = folder / layout.SEGMENT_FOLDER / layout.TAIL_FILE
     # The tail is looked at first: should it become a segment meanwhile, that segment is seen too,
     # and the tail, which bears its number, is passed over.
-    found = [_part(tail)] if tail.exists() else []
+    found = _part(tail, damaged) if tail.exists() else []
     found += segments(folder)
     if packed.exists():
-        found.append(_part(packed))
+        found += _part(packed, damaged)
     return without_covered(found)
 
 
-def _part(path: Path) -> Part:
-    with open_part(path) as file:
-        return Part(path, int(file.attrs["first"]), int(file.attrs["last"]))
+def _part(path: Path, damaged: dict[Path, str] | None) -> list[Part]:
+    try:
+        with open_part(path) as file:
+            return [Part(path, int(file.attrs["first"]), int(file.attrs["last"]))]
+    except NotARunError as error:
+        if damaged is None:
+            raise
+        damaged[path] = str(error)
+        return []
 
 
 def without_covered(parts: list[Part]) -> list[Part]:

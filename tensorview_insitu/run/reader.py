@@ -70,12 +70,19 @@ class Run:
         >>> run.scalars("batch")["loss"].plot()     # doctest: +SKIP
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, skip_damaged: bool = False) -> None:
         self.folder = folder
+        self.damaged: dict[Path, str] = {}
+        self._skips = skip_damaged
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: str | Path, *, skip_damaged: bool = False) -> Run:
         """Open the run in a folder (or of a run.h5 in it).
+
+        Args:
+            path: the folder.
+            skip_damaged: pass over what cannot be read, and remember it in `damaged`, by file; without,
+                it is a NotARunError where it is met.
 
         Raises:
             FileNotFoundError: there is nothing at `path`.
@@ -89,7 +96,7 @@ class Run:
         if not folder.is_dir():
             raise NotARunError(f"Expected the folder of a run. Received a file: {path}")
         read_identity(folder)
-        return cls(folder)
+        return cls(folder, skip_damaged=skip_damaged)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -245,7 +252,7 @@ class Run:
             parts, passed = [], 0
             for file in [file for file in files if isinstance(file.get(name), h5py.Dataset)]:
                 stop = None if end is None else max(0, end - passed)
-                parts.append(segment.read(file, name, slice(max(0, first - passed), stop)))
+                parts += self._read(file, name, slice(max(0, first - passed), stop))
                 passed += file[name].shape[0]
             return concatenate(parts) if parts else None
 
@@ -310,7 +317,7 @@ class Run:
         import pandas as pd
 
         def look(files: list[h5py.File]) -> Rows | None:
-            parts = [segment.read(file, name) for file in files if name in file]
+            parts = [rows for file in files if name in file for rows in self._read(file, name)]
             return concatenate(parts) if parts else None
 
         rows = self._looking(look)
@@ -340,6 +347,24 @@ class Run:
         layers = ", ".join(held) or "none yet"
         return f'No layer "{layer}" in this run. It holds: {layers}.'
 
+    def _opened(self, path: Path, stack: contextlib.ExitStack) -> list[h5py.File]:
+        try:
+            return [stack.enter_context(segment.open_part(path))]
+        except NotARunError as error:
+            if not self._skips:
+                raise
+            self.damaged[path] = str(error)
+            return []
+
+    def _read(self, file: h5py.File, name: str, rows: slice = slice(None)) -> list[Rows]:
+        try:
+            return [segment.read(file, name, rows)]
+        except NotARunError as error:
+            if not self._skips:
+                raise
+            self.damaged[Path(file.filename)] = str(error)
+            return []
+
     def _looking(self, look: Callable[[list[h5py.File]], _T]) -> _T:
         # A writer may merge or pack files away, or publish a new tail, between the listing and the
         # opening: then one is gone, or those that were opened do not follow on each other.
@@ -347,9 +372,9 @@ class Run:
             last = attempt == _LOOKS - 1
             try:
                 with contextlib.ExitStack() as stack:
-                    parts = current_parts(self.folder)
-                    files = [stack.enter_context(segment.open_part(part.path)) for part in parts]
-                    missing = _missing(files)
+                    parts = current_parts(self.folder, self.damaged if self._skips else None)
+                    files = [file for part in parts for file in self._opened(part.path, stack)]
+                    missing = [] if self.damaged else _missing(files)
                     if not missing or last:
                         if missing:
                             warnings.warn(f"{self.folder} lacks segments {missing}", stacklevel=3)

@@ -1,10 +1,13 @@
 """`verify` tells a whole run from a damaged one, and names what is wrong."""
 
 import h5py
+import pytest
 from written import block
 
 from tensorview_insitu.cli.main import main
 from tensorview_insitu.run import layout
+from tensorview_insitu.run.errors import NotARunError
+from tensorview_insitu.run.reader import Run
 from tensorview_insitu.run.verify import verify
 from tensorview_insitu.run.writer import RunWriter
 
@@ -47,3 +50,23 @@ def test_a_missing_a_foreign_and_a_broken_segment_are_named(tmp_path):
     assert "belongs to another run" in verify(folder).problems[0]
     layout.segment_file(folder, 1, 1).write_bytes(b"not HDF5")
     assert "Expected an HDF5 file of a run" in verify(folder).problems[0]
+
+
+def test_info_names_a_damaged_file_and_the_rest_stays_readable(tmp_path, capsys):
+    folder = segmented(tmp_path / "run")
+    broken = folder / "segments/000001-000001.h5"
+    content = bytearray(broken.read_bytes())
+    content[len(content) // 2] ^= 1
+    broken.write_bytes(bytes(content[: len(content) // 3]))
+    with pytest.raises(NotARunError, match="000001-000001"):
+        Run.open(folder).steps()
+    run = Run.open(folder, skip_damaged=True)
+    assert list(run.steps()["step"]) == [1, 2, 3, 4, 5, 11, 12, 13, 14, 15]
+    assert list(run.variable("conv", "kernel").steps) == list(run.steps()["step"])
+    assert list(run.damaged) == [broken]
+    assert main(["info", str(folder)]) == 0
+    told = capsys.readouterr().out
+    assert f"damaged     Expected an HDF5 file of a run. Received: {broken}" in told
+    assert "/steps" in told and "10 x 4" in told
+    assert main(["export", str(folder), "--skip-damaged"]) == 0
+    assert main(["export", str(folder)]) == 2
