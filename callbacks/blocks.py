@@ -94,13 +94,13 @@ def _update_rows(updates: DrainedUpdates) -> Block:
     start = 0
     for v in updates.variables:
         shape, dims, filter_axis = tuple(v.variable.shape), v.dims, v.filter_axis
-        group = layout.GRADIENTS
+        name = layout.gradient_dataset(v.layer, v.name)
         if updates.taking == "filter_gradient_norms":
             shape, dims, filter_axis = (shape[filter_axis],), ("filter",), 0
-            group = layout.FILTER_GRADIENT_NORMS
+            name = layout.filter_gradient_dataset(v.layer, v.name)
         size = int(np.prod(shape))
         about = {"dims": ["snapshot", *dims], "filter_axis": 1 + filter_axis}
         rows = Rows(steps, values[:, start : start + size].reshape(-1, *shape), about)
-        block[f"{group}/{v.path}"] = rows
+        block[name] = rows
         start += size
     return block

@@ -306,7 +306,7 @@ class InSituRecorder(keras.callbacks.Callback):
             answers, lost = self._prediction_tap.drain()
             for path, values in answers.items():
                 about = {"dims": ["sample", "filter"], "filter_axis": 1}
-                block[f"{layout.PREDICTIONS}/activations/{path}"] = Rows(steps[-len(values) :], values, about)
+                block[layout.predicted_dataset(path)] = Rows(steps[-len(values) :], values, about)
             if lost:
                 self._note(
                     f"the activations of {lost} predicted samples were overwritten before they were read"

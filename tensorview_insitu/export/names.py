@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 
 _LONGEST = 80
+# On Windows no file can be called so, whatever its suffix.
+_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
 
 
 def safe_names(names: Iterable[str]) -> dict[str, str]:
@@ -19,8 +21,10 @@ def safe_names(names: Iterable[str]) -> dict[str, str]:
     taken: set[str] = set()
     for name in names:
         safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name.replace("/", ".")).strip(".")[:_LONGEST]
-        if not safe or safe.lower() in taken or len(name) > _LONGEST:
-            safe = f"{safe[: _LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
+        device = safe.split(".")[0].upper() in _DEVICES
+        if not safe or device or safe.lower() in taken or len(name) > _LONGEST:
+            mark = hashlib.sha256(name.encode()).hexdigest()[:8]
+            safe = f"{'_' * device}{safe[: _LONGEST - 9]}-{mark}".lstrip("-")
         taken.add(safe.lower())
         chosen[name] = safe
     return chosen

@@ -41,6 +41,7 @@ reader, ParaView's included, reads them.
 """
 
 from pathlib import Path
+from urllib.parse import unquote
 
 FORMAT = "tensorview-insitu run"
 VERSION = 1
@@ -68,24 +69,60 @@ PREDICTIONS = "predictions"
 EVALUATE_SCALARS = "scalars/evaluate"
 
 
+def escaped(path: str) -> str:
+    """A layer's path or a variable's name as HDF5 can hold it; `unescaped` gives it back.
+
+    HDF5 passes over a component `.`, and knows no empty one and no NUL; a name that ends in `_steps`
+    would be taken for the steps of another.
+    """
+    return "/".join(_escaped_component(component) for component in path.split("/"))
+
+
+def unescaped(path: str) -> str:
+    """The path or name that `escaped` was given."""
+    return "/".join("" if part == "%" else unquote(part) for part in path.split("/"))
+
+
+def _escaped_component(name: str) -> str:
+    name = name.replace("%", "%25").replace("\0", "%00")
+    if name.strip(".") == "":
+        name = name.replace(".", "%2E") or "%"
+    return name.removesuffix("_steps") + "%5Fsteps" if name.endswith("_steps") else name
+
+
 def variable_dataset(layer: str, variable: str) -> str:
     """The dataset that holds the snapshots of one variable of one layer."""
-    return f"{LAYERS}/{layer}/{variable}"
+    return f"{LAYERS}/{escaped(layer)}/{escaped(variable)}"
 
 
 def statistics_dataset(layer: str, variable: str) -> str:
     """The dataset that holds statistics of one variable of one layer."""
-    return f"{STATISTICS}/{layer}/{variable}"
+    return f"{STATISTICS}/{escaped(layer)}/{escaped(variable)}"
 
 
 def histogram_dataset(layer: str, variable: str) -> str:
     """The group that holds the histograms of one variable of one layer."""
-    return f"{HISTOGRAMS}/{layer}/{variable}"
+    return f"{HISTOGRAMS}/{escaped(layer)}/{escaped(variable)}"
+
+
+def gradient_dataset(layer: str, variable: str) -> str:
+    """The dataset that holds whole gradients of one variable of one layer."""
+    return f"{GRADIENTS}/{escaped(layer)}/{escaped(variable)}"
+
+
+def filter_gradient_dataset(layer: str, variable: str) -> str:
+    """The dataset that holds the gradient norm of every filter of one variable of one layer."""
+    return f"{FILTER_GRADIENT_NORMS}/{escaped(layer)}/{escaped(variable)}"
+
+
+def predicted_dataset(layer: str) -> str:
+    """The dataset that holds what one layer answered to the samples that were predicted."""
+    return f"{PREDICTIONS}/activations/{escaped(layer)}"
 
 
 def activation_dataset(layer: str, kind: str) -> str:
     """The dataset that holds the `maps` or `statistics` of what one layer answers."""
-    return f"{ACTIVATIONS}/{layer}/{kind}"
+    return f"{ACTIVATIONS}/{escaped(layer)}/{kind}"
 
 
 def steps_dataset(dataset: str) -> str:

@@ -130,8 +130,8 @@ class Run:
     def variables(self) -> list[tuple[str, str]]:
         """The recorded variables: `(layer, variable)`, in the order of the model."""
         prefix = layout.LAYERS + "/"
-        found = [name[len(prefix) :] for name in self.datasets() if name.startswith(prefix)]
-        pairs = [(name.rsplit("/", 1)[0], name.rsplit("/", 1)[1]) for name in found]
+        found = [name[len(prefix) :].rsplit("/", 1) for name in self.datasets() if name.startswith(prefix)]
+        pairs = [(layout.unescaped(layer), layout.unescaped(variable)) for layer, variable in found]
         in_model = [
             (layer["path"], variable)
             for layer in self.identity.get("layers", [])
@@ -194,11 +194,11 @@ class Run:
 
     def gradients(self, layer: str, variable: str) -> Snapshots:
         """Whole gradients of one variable, each as it was in the step it is named by."""
-        return self._snapshots(f"{layout.GRADIENTS}/{layer}/{variable}", layer, variable)
+        return self._snapshots(layout.gradient_dataset(layer, variable), layer, variable)
 
     def filter_gradient_norms(self, layer: str, variable: str = "kernel") -> Snapshots:
         """The L2 norm of the gradient of every filter: `(snapshot, filter)`."""
-        return self._snapshots(f"{layout.FILTER_GRADIENT_NORMS}/{layer}/{variable}", layer, variable)
+        return self._snapshots(layout.filter_gradient_dataset(layer, variable), layer, variable)
 
     def update_norms(self) -> pd.DataFrame:
         """The L2 norm of the change of every trainable variable in a step, one column each."""
@@ -237,7 +237,7 @@ class Run:
 
     def predicted_activations(self, layer: str) -> Snapshots:
         """What a layer answered to each predicted sample: the mean of each map, `(sample, filter)`."""
-        return self._snapshots(f"{layout.PREDICTIONS}/activations/{layer}", layer, "activations")
+        return self._snapshots(layout.predicted_dataset(layer), layer, "activations")
 
     def evaluations(self) -> pd.DataFrame:
         """What each `evaluate` reported, one row each."""

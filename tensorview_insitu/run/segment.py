@@ -6,8 +6,10 @@ HDF5 never owns a file descriptor while training runs: a full disk is then an or
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -101,11 +103,16 @@ def open_part(path: Path) -> h5py.File:
         NotARunError: it is none, or of a later format, or holds what no recorder writes.
         FileNotFoundError: it is gone.
     """
+    before = os.stat(path)
     try:
         file = h5py.File(path, "r", locking=False)
     except FileNotFoundError:
         raise
     except OSError as error:
+        after = os.stat(path)
+        if (after.st_ino, after.st_mtime_ns) != (before.st_ino, before.st_mtime_ns):
+            # It went, and another came, while HDF5 opened it: the error is of the old one.
+            raise FileNotFoundError(errno.ENOENT, "replaced while it was opened", str(path)) from error
         raise NotARunError(f"Expected an HDF5 file of a run. Received: {path} ({error})") from error
     try:
         _check_kind(file, path)

@@ -124,8 +124,7 @@ class RowRing:
         steps = int(self._steps.numpy())
         start = max(self._read, steps - self.capacity)
         lost, self._read = start - self._read, steps
-        slots = np.arange(start, steps) % self.capacity
-        replicas = [variable.numpy()[slots] for variable in self._rows.each]
+        replicas = [_rows_between(v.numpy(), start, steps) for v in self._rows.each]
         split = 2 * len(self.metric_names)
         totals = sum(rows[:, 0:split:2] for rows in replicas)
         counts = sum(rows[:, 1:split:2] for rows in replicas)
@@ -208,7 +207,14 @@ class ArrayRing:
         taken = int(self._taken.numpy())
         start = max(self._read, taken - self.rows_kept)
         self.lost, self._read = start - self._read, taken
-        slots = np.arange(start, taken) % self.rows_kept
-        if not len(slots):
+        if start == taken:
             return np.zeros(0, np.int64), np.zeros((0, self._rows.each[0].shape[1]), np.float32)
-        return self._at.numpy()[slots], self._rows.numpy()[slots]
+        return _rows_between(self._at.numpy(), start, taken), _rows_between(self._rows.numpy(), start, taken)
+
+
+def _rows_between(ring: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Rows `start` to `end` of those that went through a ring; without a copy where they lie in a piece."""
+    first, last = start % len(ring), (end - 1) % len(ring)
+    if start < end and first <= last:
+        return ring[first : last + 1]
+    return np.asarray(ring[np.arange(start, end) % len(ring)])
