@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Set up what the project needs: .venv with the package and its extras, ParaView and Xvfb from apt.
+# Set up what the project needs: .venv with the package and its extras; ParaView and Xvfb (and strace for the tests) from apt.
 # Usage: bash scripts/setup.sh [EXTRAS]      for example: bash scripts/setup.sh demo,test
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -60,7 +60,9 @@ missing=()
 # pvpython is in python3-paraview, which paraview only recommends.
 command -v pvpython >/dev/null || [ -n "${PVPYTHON:-}" ] || missing+=(paraview python3-paraview)
 command -v Xvfb >/dev/null && command -v xauth >/dev/null || missing+=(xvfb xauth) # xvfb-run needs xauth
+# The tests replay what a writer does to its files, call by call.
+case ",$extras," in *,test,*) command -v strace >/dev/null || missing+=(strace) ;; esac
 if [ "${#missing[@]}" -gt 0 ] && [ "$(uname -s)" = Linux ]; then
     echo "installing ${missing[*]} from apt"
-    apt_install "${missing[@]}" || echo "No pictures without ParaView. As root: apt install ${missing[*]}"
+    apt_install "${missing[@]}" || echo "Not installed: ${missing[*]} (no pictures without ParaView). As root: apt install ${missing[*]}"
 fi
