@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import json
 import logging
 import os
 import time
@@ -127,7 +128,11 @@ class InSituRecorder(keras.callbacks.Callback):
         self._resume = resume
         self._durable = durability == "fsync"
         self._strict = strict
-        refuse_taken(self.path, overwrite=overwrite, resume=resume)
+        self._given_up = not _is_chief()
+        if self._given_up:
+            _log.info("InSituRecorder(%r) leaves the recording to the chief worker.", str(self.path))
+        else:
+            refuse_taken(self.path, overwrite=overwrite, resume=resume)
         self._pid = os.getpid()
         self._writer: RunWriter | None = None
         self._tap: Tap | None = None
@@ -139,7 +144,6 @@ class InSituRecorder(keras.callbacks.Callback):
         self._termination = Termination(weakref.WeakMethod(self._terminate))
         self._open = False  # the model is tapped, or the run not finished
         self._training = False
-        self._given_up = False
         self._initial_taken = False
         self._described = False
         self._warned = False
@@ -158,6 +162,8 @@ class InSituRecorder(keras.callbacks.Callback):
             RunExistsError: another recorder took the folder meanwhile.
         """
         super().set_model(model)
+        if self._given_up:
+            return
         for quantity in self.quantities:
             quantity.check(model)
         if self._writer is None and not self._given_up:
@@ -657,6 +663,15 @@ def _compiled_state(model: keras.Model) -> list[Any]:
 
 def _same(some: list[Any], others: list[Any]) -> bool:
     return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
+
+
+def _is_chief() -> bool:
+    """Whether this is the one process of a multi-worker training that is to record it."""
+    try:
+        task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {})
+        return task.get("type", "chief") in ("chief", "worker") and int(task.get("index", 0)) == 0
+    except (ValueError, AttributeError, TypeError):
+        return True
 
 
 def _status_of(error: BaseException) -> str:

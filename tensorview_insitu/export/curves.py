@@ -20,7 +20,7 @@ _VALIDATION = "val_"
 
 
 def export_tables(run: Run, target: Target) -> dict[str, TableIndex]:
-    """Write tables/epochs.csv, epochs_normalised.csv and batches.csv."""
+    """Write tables/epochs.csv, epochs_normalised.csv, batches.csv, and those recorded on request."""
     tables = {}
     epochs = run.scalars("epoch")
     if len(epochs):
@@ -30,6 +30,15 @@ def export_tables(run: Run, target: Target) -> dict[str, TableIndex]:
     batches = run.scalars("batch")
     if len(batches):
         tables["batches"] = write_table(target.folder, "tables/batches.csv", batches)
+    on_request = {
+        "update_norms": run.update_norms,
+        "weight_norms": run.weight_norms,
+        "dead_filters": run.dead_filters,
+        "evaluations": run.evaluations,
+    }
+    for name, read in on_request.items():
+        if len(table := read()):
+            tables[name] = write_table(target.folder, f"tables/{name}.csv", table)
     return tables
 
 

@@ -398,3 +398,36 @@ def test_a_budget_of_time_takes_activations_less_often(tmp_path):
     assert (
         "Activations" in run.identity["thinned"][0] and "of an epoch, more than" in run.identity["thinned"][0]
     )
+
+
+@pytest.mark.parametrize(
+    "options", [{"jit_compile": True}, {"steps_per_execution": 2}, {"run_eagerly": True}]
+)
+def test_predictions_are_recorded_in_every_mode(options, tmp_path):
+    x, _ = digits()
+    model = network(**options)
+    recorder = InSituRecorder(tmp_path / "run", [Activations(x[:1])])
+    scores = model.predict(x[:50], batch_size=16, verbose=0, callbacks=[recorder])
+    run = Run.open(tmp_path / "run")
+    assert not run.identity["missing"]
+    assert np.array_equal(run.predictions().values, scores)
+    answers = np.asarray(model.get_layer("conv1")(x[:50])).mean((1, 2))
+    np.testing.assert_allclose(run.predicted_activations("conv1").values, answers, rtol=1e-3, atol=1e-5)
+
+
+def test_what_was_recorded_on_request_is_exported_as_tables(tmp_path):
+    from tensorview_insitu.cli.main import main
+
+    x, y = digits()
+    model = network()
+    recorder = InSituRecorder(tmp_path / "run", [Metrics(), UpdateNorms(5), Activations(x[:2])])
+    fit(model, [recorder], epochs=1)
+    model.evaluate(x[:10], y[:10], verbose=0, callbacks=[recorder])
+    assert main(["export", str(tmp_path / "run")]) == 0
+    tables = {file.stem for file in (tmp_path / "run/paraview/tables").iterdir()}
+    assert tables >= {"update_norms", "weight_norms", "dead_filters", "evaluations"}
+
+    alone = InSituRecorder(tmp_path / "predicted")
+    model.predict(x[:5], verbose=0, callbacks=[alone])
+    assert main(["export", str(tmp_path / "predicted")]) == 0
+    assert main(["info", str(tmp_path / "predicted")]) == 0

@@ -1,5 +1,6 @@
 """How the recorder behaves: choices, mistakes, faults, endings."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -293,3 +294,34 @@ def test_a_process_that_ends_in_the_middle_finishes_its_run(tmp_path):
 def test_the_run_is_one_plain_file_after_training(run):
     assert sorted(p.name for p in run.folder.iterdir()) == ["run.h5", "run.json"]
     assert shutil.disk_usage(run.folder).free
+
+
+@pytest.mark.parametrize(("task", "records"), [("chief", True), ("worker", False), ("evaluator", False)])
+def test_of_many_workers_only_the_chief_records(task, records, tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"task": {"type": task, "index": int(task == "worker")}}))
+    model = network()
+    recorder = InSituRecorder(tmp_path / "run")
+    history = fit(model, [recorder])
+    assert (tmp_path / "run").exists() == records
+    monkeypatch.delenv("TF_CONFIG")
+    assert history.history == fit(network(), []).history
+
+
+def test_layers_of_the_same_name_have_paths_of_their_own(tmp_path, small_batch):
+    class Twins(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.twins = [keras.layers.Conv2D(2, 3, name="twin"), keras.layers.Conv2D(3, 2, name="twin")]
+            self.top = keras.layers.Dense(10, activation="softmax", name="top")
+
+        def call(self, x):
+            return self.top(keras.ops.mean(self.twins[1](self.twins[0](x)), (1, 2)))
+
+    model = Twins()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(*small_batch, verbose=0, callbacks=[InSituRecorder(tmp_path / "run")])
+    run = Run.open(tmp_path / "run")
+    assert run.variable("twin", "kernel").values.shape[1:] == (3, 3, 1, 2)
+    assert run.variable("twin#2", "kernel").values.shape[1:] == (2, 2, 2, 3)
+    assert np.array_equal(run.variable("twin#2", "kernel").values[-1], model.twins[1].kernel)
+    assert {"twin/kernel", "twin#2/kernel"} <= set(run.gradient_norms().columns)

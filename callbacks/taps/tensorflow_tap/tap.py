@@ -56,6 +56,10 @@ class TensorFlowTap:
         self._broken = False
         self._train_functions: tuple[Any, Any] = (None, None)
         self._installed = False
+        if self._replicas > 1 and not isinstance(self._strategy, tf.distribute.MirroredStrategy):
+            # Where other processes train too, an operation that only this one does would wait for them.
+            self._broken = True
+            self._note(f"batches are not recorded under {type(self._strategy).__name__}")
 
     @property
     def works(self) -> bool:
@@ -67,6 +71,8 @@ class TensorFlowTap:
     def install(self) -> None:
         """Wrap `train_step` and the optimizer's `apply`, and have Keras build its function anew."""
         model = self._model
+        if self._broken:
+            return
         if self._steps is None:
             self._steps = Cell(self._wanted.steps_before, self._strategy, tf.int64)
         if self._replicas > 1 and self._ring is None and not self._broken:
