@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -70,6 +70,27 @@ def drained_rows(
     for updates in drained.updates:
         if len(updates.steps):
             block.update(_update_rows(updates))
+    return block
+
+
+def predicted_rows(outputs: Any, answers: Mapping[str, NDArray[np.float32]], before: int) -> Block:
+    """The rows of a batch that was predicted.
+
+    Args:
+        outputs: what the model answered; one array, or several for several outputs.
+        answers: by layer, `(samples, filters)`, what it answered.
+        before: how many samples were predicted before.
+    """
+    scores = [np.asarray(keras.ops.convert_to_numpy(s), np.float32) for s in keras.tree.flatten(outputs)]
+    steps = before + 1 + np.arange(len(scores[0]) if scores else 0, dtype=np.int64)
+    block: dict[str, Rows] = {}
+    for number, values in enumerate(scores):
+        dims = ["sample", *(f"axis_{axis}" for axis in range(values.ndim - 2)), "class"][: values.ndim]
+        about = {"dims": dims, "filter_axis": max(0, values.ndim - 1)}
+        block[layout.scores_dataset(number)] = Rows(steps, values, about)
+    for path, means in answers.items():
+        about = {"dims": ["sample", "filter"], "filter_axis": 1}
+        block[layout.predicted_dataset(path)] = Rows(steps[len(steps) - len(means) :], means, about)
     return block
 
 

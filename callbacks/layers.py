@@ -90,6 +90,39 @@ def variables(path: str, layer: keras.Layer) -> Iterator[LayerVariable]:
         yield LayerVariable(path, name, variable, dims, filter_axis)
 
 
+class Names:
+    """The name of each variable of a model in the run: `layer/variable`.
+
+    Args:
+        model: the model; its layers may be built later.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+        self._known: dict[int, str] = {}
+
+    def __call__(self, variable: Any) -> str:
+        """The name of `variable`; Keras' own path where no layer has it."""
+        if id(variable) not in self._known:
+            for path, layer in walk(self._model):
+                for own in variables(path, layer):
+                    self._known[id(own.variable)] = own.path
+        return self._known.setdefault(id(variable), variable.path)
+
+
+def described(model: keras.Model) -> list[dict[str, Any]]:
+    """Every layer of a model, as run.json tells of it."""
+    return [
+        {
+            "path": path,
+            "class": type(layer).__name__,
+            "trainable": bool(layer.trainable),
+            "variables": {v.name: list(v.variable.shape) for v in variables(path, layer)},
+        }
+        for path, layer in walk(model)
+    ]
+
+
 def spatial_dims(count: int) -> tuple[str, ...]:
     """Names for `count` axes in space, such as `("row", "column")`."""
     return _SPACE.get(count, tuple(f"axis_{i}" for i in range(count)))

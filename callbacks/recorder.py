@@ -21,13 +21,13 @@ import numpy as np
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.errors import RunExistsError
 from tensorview_insitu.run.identity import FAILED, FINISHED, INTERRUPTED
-from tensorview_insitu.run.rows import Rows
+from tensorview_insitu.run.rows import Block, Rows
 from tensorview_insitu.run.writer import RunWriter, refuse_taken
 
-from .blocks import copied_now, drained_rows, step_rows, table_rows
+from .blocks import copied_now, drained_rows, predicted_rows, step_rows, table_rows
 from .budget import Budget
 from .clock import Clock
-from .layers import variables, walk
+from .layers import Names, described, walk
 from .quantities import (
     Activations,
     Biases,
@@ -138,7 +138,6 @@ class InSituRecorder(keras.callbacks.Callback):
         self._tap: Tap | None = None
         self._prediction_tap: PredictionTap | None = None
         self._tapped: list[Any] = []
-        self._names: dict[int, str] = {}
         self._clock = Clock()
         self._thinner = Thinner(budget, self.quantities)
         self._termination = Termination(weakref.WeakMethod(self._terminate))
@@ -299,25 +298,11 @@ class InSituRecorder(keras.callbacks.Callback):
         """Record the scores of the batch, and what the layers answered to it."""
         if self._training:
             return
-        outputs = keras.tree.flatten((logs or {}).get("outputs"))
-        scores = [np.asarray(keras.ops.convert_to_numpy(output), np.float32) for output in outputs]
-        count = len(scores[0]) if scores else 0
-        steps = self._samples_predicted + 1 + np.arange(count, dtype=np.int64)
-        block: dict[str, Rows] = {}
-        for number, values in enumerate(scores):
-            name = f"{layout.PREDICTIONS}/scores" + (f"_{number}" if len(scores) > 1 else "")
-            dims = ["sample", *(f"axis_{axis}" for axis in range(values.ndim - 2)), "class"][: values.ndim]
-            block[name] = Rows(steps, values, {"dims": dims, "filter_axis": max(0, values.ndim - 1)})
-        if self._prediction_tap is not None:
-            answers, lost = self._prediction_tap.drain()
-            for path, values in answers.items():
-                about = {"dims": ["sample", "filter"], "filter_axis": 1}
-                block[layout.predicted_dataset(path)] = Rows(steps[-len(values) :], values, about)
-            if lost:
-                self._note(
-                    f"the activations of {lost} predicted samples were overwritten before they were read"
-                )
-        self._samples_predicted += count
+        answers, lost = self._prediction_tap.drain() if self._prediction_tap is not None else ({}, 0)
+        if lost:
+            self._note(f"the activations of {lost} predicted samples were overwritten before they were read")
+        block = predicted_rows((logs or {}).get("outputs"), answers, self._samples_predicted)
+        self._samples_predicted += max((len(rows.steps) for rows in block.values()), default=0)
         self._write(block)
 
     @_never_stops_training
@@ -376,7 +361,8 @@ class InSituRecorder(keras.callbacks.Callback):
         metrics, norms = self._quantity(Metrics), self._quantity(GradientNorms)
         copied = self._by_step()
         updates = [q for q in self.quantities if isinstance(q, UpdateQuantity)]
-        if metrics is None and norms is None and not copied and not updates:
+        nothing = metrics is None and norms is None and not copied and not updates
+        if nothing or not model.compiled:  # what is not compiled can only predict
             return None
         if keras.backend.backend() != "tensorflow":
             self._note(
@@ -389,8 +375,6 @@ class InSituRecorder(keras.callbacks.Callback):
             return None
         from .taps.tensorflow_tap import TensorFlowTap
 
-        self._names.clear()  # by id, which a variable of an older model may have had
-
         def pieces_of(quantity: LayerVariables) -> Callable[[], list[Piece]]:
             def select() -> list[Piece]:
                 self._plan()
@@ -401,7 +385,7 @@ class InSituRecorder(keras.callbacks.Callback):
         wanted = Wanted(
             metrics=metrics is not None,
             gradient_norms=norms is not None,
-            name_of=self._name_of,
+            name_of=Names(model),
             initial=self._initial_pieces,
             copies=[Copies(q.schedule, pieces_of(q), functools.partial(step_stride, q)) for q in copied],
             updates=[quantity.request(model) for quantity in updates],
@@ -442,13 +426,6 @@ class InSituRecorder(keras.callbacks.Callback):
         if not self._training:
             self._release()
 
-    def _name_of(self, variable: Any) -> str:
-        if id(variable) not in self._names:
-            for path, layer in walk(self.model):
-                for own in variables(path, layer):
-                    self._names[id(own.variable)] = own.path
-        return self._names.setdefault(id(variable), variable.path)
-
     def _built(self) -> bool:
         return all(layer.built for _, layer in walk(self.model))
 
@@ -483,15 +460,7 @@ class InSituRecorder(keras.callbacks.Callback):
             backend=keras.backend.backend(),
             steps_per_epoch=(self.params or {}).get("steps"),
             planned_epochs=(self.params or {}).get("epochs"),
-            layers=[
-                {
-                    "path": path,
-                    "class": type(layer).__name__,
-                    "trainable": bool(layer.trainable),
-                    "variables": {v.name: list(v.variable.shape) for v in variables(path, layer)},
-                }
-                for path, layer in walk(self.model)
-            ],
+            layers=described(self.model),
         )
 
     def _activations_due_by_step(self) -> Activations | None:
@@ -535,7 +504,7 @@ class InSituRecorder(keras.callbacks.Callback):
         row = np.array([[float(self._clock.epoch), *known.values()]])
         return {layout.EPOCH_SCALARS: table_rows(np.array([self._clock.step]), ["epoch", *known], row)}
 
-    def _write(self, block: dict[str, Rows], *, epoch_end: bool = False) -> None:
+    def _write(self, block: Block, *, epoch_end: bool = False) -> None:
         assert self._writer is not None
         if block or epoch_end:
             self._writer.write(block, epoch_end=epoch_end)
@@ -658,7 +627,7 @@ def _numbers(logs: dict[str, Any]) -> dict[str, float]:
 def _compiled_state(model: keras.Model) -> list[Any]:
     """What a tapped train function was built for; a function for other things must be traced anew."""
     modes = [model.run_eagerly, model.jit_compile, getattr(model, "steps_per_execution", 1)]
-    return [model, model.optimizer, *modes, *model.metrics, *model.trainable_variables]
+    return [model, getattr(model, "optimizer", None), *modes, *model.metrics, *model.trainable_variables]
 
 
 def _same(some: list[Any], others: list[Any]) -> bool:

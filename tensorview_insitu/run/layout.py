@@ -28,7 +28,8 @@ and on request, `<variable>` standing for `<layer path>/<variable>`::
     /activations/<layer path>/maps        (snapshots, samples, row, column, filters), with a stride
     /activations/<layer path>/statistics  (snapshots, statistics, filters), over the whole probe
     /dead_filters                  (rows, layers): how many are zero all over the probe
-    /predictions/scores            (samples, ...): what `predict` answered; the steps count samples
+    /predictions/scores            (samples, ...): what `predict` answered; the steps count samples;
+                                   /predictions/scores_1 for a second output, and so on
     /predictions/activations/<layer path>  (samples, filters): the mean over each map
     /scalars/evaluate              (rows, metrics): what each `evaluate` reported
 
@@ -113,6 +114,11 @@ def gradient_dataset(layer: str, variable: str) -> str:
 def filter_gradient_dataset(layer: str, variable: str) -> str:
     """The dataset that holds the gradient norm of every filter of one variable of one layer."""
     return f"{FILTER_GRADIENT_NORMS}/{escaped(layer)}/{escaped(variable)}"
+
+
+def scores_dataset(output: int = 0) -> str:
+    """The dataset that holds what `predict` answered; of the second output and so on for several."""
+    return f"{PREDICTIONS}/scores" + (f"_{output}" if output else "")
 
 
 def predicted_dataset(layer: str) -> str:

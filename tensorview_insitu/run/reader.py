@@ -231,9 +231,13 @@ class Run:
         """How many filters of each layer are zero all over the probe, one column each."""
         return self._with_steps(self._table(layout.DEAD_FILTERS))
 
-    def predictions(self) -> Snapshots:
-        """What `predict` answered, `(sample, ...)`; `steps` counts the samples."""
-        return self._snapshots(f"{layout.PREDICTIONS}/scores", "predictions", "scores")
+    def predictions(self, output: int = 0) -> Snapshots:
+        """What `predict` answered, `(sample, ...)`; `steps` counts the samples.
+
+        Args:
+            output: which of several outputs.
+        """
+        return self._snapshots(layout.scores_dataset(output), "predictions", "scores")
 
     def predicted_activations(self, layer: str) -> Snapshots:
         """What a layer answered to each predicted sample: the mean of each map, `(sample, filter)`."""

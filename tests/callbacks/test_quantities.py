@@ -431,3 +431,14 @@ def test_what_was_recorded_on_request_is_exported_as_tables(tmp_path):
     model.predict(x[:5], verbose=0, callbacks=[alone])
     assert main(["export", str(tmp_path / "predicted")]) == 0
     assert main(["info", str(tmp_path / "predicted")]) == 0
+
+
+def test_predictions_of_several_outputs_are_kept_apart(tmp_path):
+    x, _ = digits()
+    inputs = keras.Input((8, 8, 1))
+    flat = layers.Flatten()(inputs)
+    model = keras.Model(inputs, [layers.Dense(3, name="one")(flat), layers.Dense(1, name="two")(flat)])
+    one, two = model.predict(x[:20], verbose=0, callbacks=[InSituRecorder(tmp_path / "run")])
+    run = Run.open(tmp_path / "run")
+    assert np.array_equal(run.predictions().values, one)
+    assert np.array_equal(run.predictions(1).values, two)
