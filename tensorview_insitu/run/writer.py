@@ -35,7 +35,7 @@ _TAIL_SECONDS = 1.0
 _TAIL_BYTES_PER_SECOND = 8 << 20
 _SEGMENT_SECONDS = 1.0
 _SEGMENT_BYTES = 32 << 20
-_QUEUE_BYTES = 256 << 20
+_QUEUE_BYTES = 128 << 20
 _LONGEST_RETRY_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 60.0
 
@@ -131,8 +131,9 @@ class RunWriter:
         if not is_table and shape != rows.values.shape[1:]:
             self.note(f"{name} changed its shape from {shape}; the new rows are not recorded")
             return False
-        held = self._queued_bytes + self._pending_bytes + rows.nbytes
-        if held <= _QUEUE_BYTES * (2 if is_table else 1):
+        held = self._queued_bytes + self._pending_bytes
+        # What is larger than all the room there is goes in where nothing else waits.
+        if held + rows.nbytes <= _QUEUE_BYTES * (2 if is_table else 1) or not held:
             return True
         self._drop(name, len(rows.steps))
         self.note("the disk does not keep up; some rows were dropped (see dropped_rows in run.json)")

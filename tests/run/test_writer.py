@@ -179,3 +179,14 @@ def test_tables_are_saved_where_arrays_have_no_room(tmp_path, monkeypatch):
     assert list(run.steps()["step"]) == list(range(1, 21)) and run.variables() == []
     assert run.identity["dropped_rows"] == {"layers/conv/kernel": 20}
     assert "No space left" in run.identity["missing"][0]
+
+
+def test_what_is_larger_than_all_the_room_is_recorded_where_nothing_else_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer_module, "_QUEUE_BYTES", 10)
+    writer = RunWriter(tmp_path / "run")
+    for i in range(3):
+        writer.write(block(5 * i + 1, 5 * i + 5))
+        writer.flush(seconds=30)
+    writer.finish("finished")
+    assert list(Run.open(tmp_path / "run").variable("conv", "kernel").steps) == list(range(1, 16))
+    assert not writer.problems
