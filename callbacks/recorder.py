@@ -384,7 +384,7 @@ class InSituRecorder(keras.callbacks.Callback):
 
         wanted = Wanted(
             metrics=metrics is not None,
-            gradient_norms=norms.schedule if norms is not None else None,
+            gradient_norms=norms is not None,
             name_of=Names(model),
             initial=self._initial_pieces,
             copies=[Copies(q.schedule, pieces_of(q), functools.partial(step_stride, q)) for q in copied],

@@ -81,9 +81,6 @@ VARIANTS: dict[str, Make] = {
     "TensorBoard, histograms, by batch": tensorboard,
     "second backward pass": lambda folder, x, y: [SecondBackward(x, y)],
     "ours": lambda folder, x, y: [InSituRecorder(folder)],
-    "ours, gradient norms every 10": lambda folder, x, y: [
-        InSituRecorder(folder, [Metrics(), GradientNorms(10), Kernels(), Biases()])
-    ],
     "ours, all kernels every batch": lambda folder, x, y: [
         InSituRecorder(folder, [q() for q in EVERY_BATCH])
     ],

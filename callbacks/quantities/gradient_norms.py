@@ -9,9 +9,7 @@ from .quantity import Quantity
 class GradientNorms(Quantity):
     """L2 norm of the gradient of every trainable variable, from the training's own backward pass.
 
-    They are taken before clipping and without the loss scale. A skipped step is a row of NaN. All gradients
-    are read for it, some 0.4 ms per million parameters: with many parameters and small images, `every=10`
-    keeps that invisible.
+    They are taken before clipping and without the loss scale. A skipped step is a row of NaN.
 
     Args:
         every: `"batch"`, `"epoch"` (the last batch of each), a number of batches, or a schedule.

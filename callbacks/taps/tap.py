@@ -77,7 +77,7 @@ class Wanted:
 
     Args:
         metrics: loss, metrics, learning rate.
-        gradient_norms: when to take the norm of every trainable variable's gradient; None for never.
+        gradient_norms: the norm of every trainable variable's gradient.
         name_of: a variable's name in the run.
         initial: gives the pieces to copy before the first step. It is asked when that step has built
             them all.
@@ -88,7 +88,7 @@ class Wanted:
     """
 
     metrics: bool
-    gradient_norms: Schedule | None
+    gradient_norms: bool
     name_of: Callable[[Any], str]
     initial: Callable[[], Sequence[Piece]]
     copies: Sequence[Copies] = ()

@@ -173,11 +173,14 @@ class ArrayRing:
 
     def due(self, step: Any) -> Any:
         """Whether that step is one of them: a tensor, or True for all."""
-        due = is_due(self._schedule, step)
-        if self._stride is None:
-            return due
-        on_stride = step % self._stride == 0
-        return on_stride if due is True else tf.logical_and(due, on_stride)
+        schedule = self._schedule
+        if schedule.every == 1 and self._stride is None:
+            return True
+        ways = [step <= schedule.first] if schedule.first else []
+        ways += [step % schedule.every == 0] if schedule.every else []
+        ways += [tf.reduce_any(step == tf.constant(schedule.at, tf.int64))] if schedule.at else []
+        due = tf.reduce_any(tf.stack(ways))
+        return due if self._stride is None else tf.logical_and(due, step % self._stride == 0)
 
     def write(self, step: Any, row: Callable[[], Any]) -> Any:
         """Put the row into the ring when it is due; something to wait for."""
@@ -207,16 +210,6 @@ class ArrayRing:
         if start == taken:
             return np.zeros(0, np.int64), np.zeros((0, self._rows.each[0].shape[1]), np.float32)
         return _rows_between(self._at.numpy(), start, taken), _rows_between(self._rows.numpy(), start, taken)
-
-
-def is_due(schedule: Schedule, step: Any) -> Any:
-    """Whether `step` is one of a schedule by steps: a tensor, or True for all steps."""
-    if schedule.every == 1:
-        return True
-    ways = [step <= schedule.first] if schedule.first else []
-    ways += [step % schedule.every == 0] if schedule.every else []
-    ways += [tf.reduce_any(step == tf.constant(schedule.at, tf.int64))] if schedule.at else []
-    return tf.reduce_any(tf.stack(ways))
 
 
 def _rows_between(ring: np.ndarray, start: int, end: int) -> np.ndarray:

@@ -18,7 +18,7 @@ import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 from ...schedule import Schedule
 from ..tap import Drained, DrainedCopies, DrainedUpdates, Piece, Wanted
 from .listening import Heard, listening, printed_metrics
-from .rings import CAPACITY, ArrayRing, Cell, Held, RowRing, is_due
+from .rings import CAPACITY, ArrayRing, Cell, Held, RowRing
 from .updates import Update, norms
 
 _LEARNING_RATE = "learning_rate"
@@ -213,26 +213,14 @@ class TensorFlowTap:
             if gradient is not None
         }
         if self._norms is not None:
-            vector = self._norms_when_due([gradients.get(name) for name in self._norm_names], scale)
+            vector = norms([gradients.get(name) for name in self._norm_names])
+            vector = vector if scale is None else vector / tf.cast(scale, tf.float32)
             # Inside a tf.cond (LossScaleOptimizer) no tensor leaves: a variable has to hold it.
             self._vector = vector if _current_graph() is self._graph else None
             if self._vector is None:
                 self._norms.write(vector)
         for update in self._updates:
             update.before(gradients, scale, self._step())
-
-    def _norms_when_due(self, gradients: Sequence[Any], scale: Any) -> Any:
-        def all_norms() -> Any:
-            found = norms(gradients)
-            return found if scale is None else found / tf.cast(scale, tf.float32)
-
-        schedule = self._wanted.gradient_norms
-        # The last step of an epoch is not known before the next begins: by epochs, each is taken.
-        due = True if schedule is None or not schedule.by_step else is_due(schedule, self._step())
-        if due is True:
-            return all_norms()
-        # All gradients are read for it: in a large model that is work worth leaving out.
-        return tf.cond(due, all_norms, lambda: tf.fill((len(gradients),), tf.constant(float("nan"))))
 
     def _after_apply(self) -> None:
         for update in self._updates:
@@ -294,7 +282,7 @@ class TensorFlowTap:
         if self._initial is None and (pieces := self._wanted.initial()):
             ring = ArrayRing(_ONCE, sum(p.size for p in pieces), self._strategy, capacity=1)
             self._initial = (pieces, ring)
-        if self._wanted.gradient_norms is not None and self._norms is None:
+        if self._wanted.gradient_norms and self._norms is None:
             self._norm_names = tuple(self._wanted.name_of(v) for v in self._model.trainable_variables)
             self._norms = Held(len(self._norm_names), self._strategy)
         if not self._updates:
