@@ -43,6 +43,7 @@ from .termination import Termination
 from .thinning import Thinner, step_stride
 
 _DRAIN_SECONDS = 1.0
+_LAST_SECONDS = 1.5  # for what is left when the process is told to end
 _log = logging.getLogger("tensorview_insitu")
 _Hook = TypeVar("_Hook", bound=Callable[..., None])
 
@@ -351,9 +352,9 @@ class InSituRecorder(keras.callbacks.Callback):
             self._record_batches(epoch_end=False)
             assert self._writer is not None
             if for_good:
-                self._writer.finish(INTERRUPTED, packed=False)
+                self._writer.finish(INTERRUPTED, packed=False, seconds=_LAST_SECONDS)
             else:
-                self._writer.flush()
+                self._writer.flush(seconds=_LAST_SECONDS)
 
     # ---- the taps
 
