@@ -22,6 +22,8 @@ import keras
 import numpy as np
 from fits import fit, network
 from tensorview_insitu.callbacks import *
+# A shell that starts programs in the background has them ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 """
 
 

@@ -106,7 +106,7 @@ def limited_child(folder, limit):
 def test_a_disk_that_takes_no_more_costs_one_warning_and_no_result(tmp_path):
     """A limit on the size of a file: what a full disk is to a recorder, without the rights to make one."""
     folder = tmp_path / "run"
-    process = start(limited_child(folder, 60_000))
+    process = start(limited_child(folder, 15_000))
     answer, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors[-2000:]
     assert errors.count("The training goes on") == 1 and "File too large" in errors
