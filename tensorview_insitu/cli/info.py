@@ -15,7 +15,8 @@ def add_to(commands: Any) -> None:
         commands,
         "info",
         run,
-        "Tell what a run holds: its status, its model, what was recorded and what is missing.",
+        "Tell what a run holds: its status, its model, what was recorded, what is missing, and (with exit code 1) "
+        "what is damaged.",
         "tensorview-insitu info runs/cxr",
     )
     parser.add_argument("path", metavar="RUN", help="the folder of a run")
@@ -29,18 +30,21 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(facts, indent=1))
     else:
         _print(facts)
-    return 0
+    return 1 if facts["damaged"] else 0
 
 
 def gather(path: str) -> dict[str, Any]:
     """Everything that `info` tells."""
     from tensorview_insitu.run import layout
+    from tensorview_insitu.run.errors import NotARunError
     from tensorview_insitu.run.reader import Run
 
     opened = Run.open(path, skip_damaged=True)
     shapes = opened.datasets()
     epochs = opened.scalars("epoch")
     opened.steps()  # so that damage to what all else hangs on is met
+    if opened.damaged and not shapes:
+        raise NotARunError(next(iter(opened.damaged.values())))
     last = epochs.iloc[-1].to_dict() if len(epochs) else {}
     files = [p for p in opened.folder.rglob("*.h5") if not p.name.startswith(".")]
     return {

@@ -64,7 +64,7 @@ def test_info_names_a_damaged_file_and_the_rest_stays_readable(tmp_path, capsys)
     assert list(run.steps()["step"]) == [1, 2, 3, 4, 5, 11, 12, 13, 14, 15]
     assert list(run.variable("conv", "kernel").steps) == list(run.steps()["step"])
     assert list(run.damaged) == [broken]
-    assert main(["info", str(folder)]) == 0
+    assert main(["info", str(folder)]) == 1
     told = capsys.readouterr().out
     assert f"damaged     Expected an HDF5 file of a run. Received: {broken}" in told
     assert "/steps" in told and "10 x 4" in told
