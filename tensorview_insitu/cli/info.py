@@ -15,8 +15,8 @@ def add_to(commands: Any) -> None:
         commands,
         "info",
         run,
-        "Tell what a run holds: its status, its model, what was recorded, what is missing, and (with exit code 1) "
-        "what is damaged.",
+        "Tell what a run holds: its status, its model, what was recorded, what is missing, and what is "
+        "damaged (then with exit code 1).",
         "tensorview-insitu info runs/cxr",
     )
     parser.add_argument("path", metavar="RUN", help="the folder of a run")
