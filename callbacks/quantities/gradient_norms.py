@@ -10,7 +10,7 @@ class GradientNorms(Quantity):
     """L2 norm of the gradient of every trainable variable, from the training's own backward pass.
 
     They are taken before clipping and without the loss scale. A skipped step is a row of NaN. Every gradient
-    is read once more for it: some 0.4 ms per million parameters, which shows where a model is large and its
+    is read once more for it: 0.4 to 0.8 ms per million parameters, which shows where a model is large and its
     images are small.
 
     Args:
