@@ -14,6 +14,7 @@ from typing import Any
 import keras
 
 from .layers import walk
+from .shadows import Shadows
 
 Hear = Callable[[str, Any], None]
 
@@ -43,11 +44,12 @@ def has_answers(layer: keras.Layer) -> bool:
 def hearing(model: keras.Model, wants: Callable[[str, keras.Layer], bool], hear: Hear) -> Iterator[None]:
     """While it lasts, `hear(path, answer)` is called with what each layer wanted answers.
 
-    The second call of a shared layer is heard as `path@2`. Answers that are no single tensor of floating
+    The filters are the last axis of an answer, in any data format. The second call of a shared layer is
+    heard as `path@2`. Answers that are no single tensor of floating
     point numbers are passed over.
     """
     calls: dict[str, int] = {}
-    shadowed: list[tuple[keras.Layer, Any]] = []
+    shadows = Shadows()
 
     def shadow(path: str, layer: keras.Layer) -> None:
         call = layer.call
@@ -56,12 +58,10 @@ def hearing(model: keras.Model, wants: Callable[[str, keras.Layer], bool], hear:
             answer = call(*args, **kwargs)
             if keras.backend.is_float_dtype(getattr(answer, "dtype", "int32")) and len(answer.shape) > 1:
                 calls[path] = calls.get(path, 0) + 1
-                hear(path if calls[path] == 1 else f"{path}@{calls[path]}", answer)
+                hear(path if calls[path] == 1 else f"{path}@{calls[path]}", _filters_last(answer))
             return answer
 
-        shadowed.append((layer, layer.__dict__.get("call")))
-        # Straight into __dict__: Keras would track what is assigned.
-        layer.__dict__["call"] = heard_call
+        shadows.put(layer, "call", heard_call)
 
     try:
         for path, layer in walk(model):
@@ -69,8 +69,10 @@ def hearing(model: keras.Model, wants: Callable[[str, keras.Layer], bool], hear:
                 shadow(path, layer)
         yield
     finally:
-        for layer, before in shadowed:
-            if before is None:
-                layer.__dict__.pop("call", None)
-            else:
-                layer.__dict__["call"] = before
+        shadows.remove()
+
+
+def _filters_last(answer: Any) -> Any:
+    if keras.config.image_data_format() == "channels_first" and len(answer.shape) > 2:
+        return keras.ops.moveaxis(answer, 1, -1)
+    return answer

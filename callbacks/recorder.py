@@ -166,7 +166,7 @@ class InSituRecorder(keras.callbacks.Callback):
             return
         for quantity in self.quantities:
             quantity.check(model)
-        if self._writer is None and not self._given_up:
+        if self._writer is None:
             try:
                 self._writer = RunWriter(
                     self.path, overwrite=self._overwrite, resume=self._resume, durable=self._durable

@@ -78,12 +78,7 @@ class Activations(OfLayers):
         dead: dict[str, float] = {}
         for (path, dims, stride), (measured, maps) in zip(self._about, answers, strict=True):
             numbers = np.asarray(ops.convert_to_numpy(measured), np.float32)[None]
-            about = {
-                "dims": ["snapshot", "statistic", "filter"],
-                "filter_axis": 2,
-                "statistics": list(Statistics.names),
-            }
-            block[layout.activation_dataset(path, "statistics")] = Rows(at, numbers, about)
+            block[layout.activation_dataset(path, "statistics")] = Rows(at, numbers, Statistics.about)
             low, high = numbers[0, 3], numbers[0, 4]
             dead[path] = float(np.sum((low == 0) & (high == 0)))
             if self.maps:
@@ -109,8 +104,6 @@ class Activations(OfLayers):
 
         def hear(path: str, answer: Any) -> None:
             answer = ops.cast(answer, "float32")
-            if keras.config.image_data_format() == "channels_first" and len(answer.shape) > 2:
-                answer = ops.moveaxis(answer, 1, -1)
             stride = self._stride(answer.shape[1:])
             dims = spatial_dims(len(answer.shape) - 2)
             shown = answer[(slice(0, self.maps), *[slice(None, None, stride)] * len(dims))]

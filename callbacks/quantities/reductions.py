@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from keras import ops
 
@@ -42,6 +42,11 @@ class Statistics(Reduction):
     """Mean, standard deviation, L2 norm, minimum and maximum of every filter."""
 
     names = ("mean", "standard_deviation", "l2_norm", "minimum", "maximum")
+    about: ClassVar[dict[str, Any]] = {
+        "dims": ["snapshot", "statistic", "filter"],
+        "filter_axis": 2,
+        "statistics": list(names),
+    }
 
     def pieces(self, v: LayerVariable) -> list[Piece]:
         """`(statistic, filter)`."""
@@ -50,13 +55,8 @@ class Statistics(Reduction):
         def value() -> Any:
             return statistics(ops.cast(v.variable.value, "float32"), others)
 
-        about = {
-            "dims": ["snapshot", "statistic", "filter"],
-            "filter_axis": 2,
-            "statistics": list(self.names),
-        }
         shape = (len(self.names), int(v.variable.shape[v.filter_axis]))
-        return [Piece(layout.statistics_dataset(v.layer, v.name), shape, value, about)]
+        return [Piece(layout.statistics_dataset(v.layer, v.name), shape, value, self.about)]
 
 
 class Histogram(Reduction):

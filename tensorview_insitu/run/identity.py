@@ -73,8 +73,7 @@ def now() -> str:
 
 def write_identity(folder: Path, identity: dict[str, Any], *, durable: bool = False) -> None:
     """Replace the run.json of the run in `folder`."""
-    content = {key: value for key, value in identity.items() if key != "crc32"}
-    whole = {**content, "crc32": _crc32(content)}
+    whole = {**identity, "crc32": _crc32(identity)}
     publish(folder / layout.RUN_FILE, json.dumps(whole, indent=1).encode(), durable=durable)
 
 
@@ -129,15 +128,13 @@ def _beats(folder: Path) -> bool:
     """Whether the writer on another host touched run.json a short time ago."""
     try:
         touched = (folder / layout.RUN_FILE).stat().st_mtime
-        # The file server's clock, which may not be ours.
+    except OSError:
+        return False
+    try:  # the file server's clock, which may not be ours
         with tempfile.TemporaryFile(dir=folder) as probe:
             moment = os.fstat(probe.fileno()).st_mtime
     except OSError:  # a folder that may only be read
-        try:
-            moment = time.time()
-            touched = (folder / layout.RUN_FILE).stat().st_mtime
-        except OSError:
-            return False
+        moment = time.time()
     return moment - touched < 4 * HEARTBEAT_SECONDS
 
 

@@ -296,18 +296,19 @@ class Run:
         known_steps, known_epochs = [np.zeros(1), ends["step"].to_numpy(np.float64)], [np.zeros(1), ended]
         if len(table):
             planned = self.identity.get("steps_per_epoch") or 0
-            all_batches = table["step"].to_numpy(np.float64)
+            taken = table["step"].to_numpy(np.float64)
             numbers, firsts, at = np.unique(table["epoch"].to_numpy(), return_index=True, return_inverse=True)
-            begin, length = np.zeros(len(numbers)), np.ones(len(numbers))
+            lasts, begin, length = np.zeros((3, len(numbers)))
+            np.maximum.at(lasts, at, taken)
             for i, number in enumerate(numbers.tolist()):
                 # A resumed training may have begun an epoch twice: the steps of both lie in it.
-                begin[i] = end_of.get(number - 1, all_batches[firsts[i]] - 1)
-                last = end_of.get(number, all_batches[at == i].max())
+                begin[i] = end_of.get(number - 1, taken[firsts[i]] - 1)
+                last = end_of.get(number, lasts[i])
                 # Still open: as long as planned, or as the one before.
                 least = 0 if number in end_of else max(planned, length[i - 1] if i else 0)
                 length[i] = max(last - begin[i], least, 1)
-            known_steps.append(all_batches)
-            known_epochs.append(numbers[at] - 1 + (all_batches - begin[at]) / length[at])
+            known_steps.append(taken)
+            known_epochs.append(numbers[at] - 1 + (taken - begin[at]) / length[at])
         all_steps, all_epochs = np.concatenate(known_steps), np.concatenate(known_epochs)
         order = np.argsort(all_steps, kind="stable")
         found: NDArray[np.float64] = np.interp(
@@ -352,22 +353,23 @@ class Run:
         return f'No layer "{layer}" in this run. It holds: {layers}.'
 
     def _opened(self, path: Path, stack: contextlib.ExitStack) -> list[h5py.File]:
-        try:
+        with self._passing_over(path):
             return [stack.enter_context(segment.open_part(path))]
+        return []
+
+    def _read(self, file: h5py.File, name: str, rows: slice = slice(None)) -> list[Rows]:
+        with self._passing_over(Path(file.filename)):
+            return [segment.read(file, name, rows)]
+        return []
+
+    @contextlib.contextmanager
+    def _passing_over(self, path: Path) -> Iterator[None]:
+        try:
+            yield
         except NotARunError as error:
             if not self._skips:
                 raise
             self.damaged[path] = str(error)
-            return []
-
-    def _read(self, file: h5py.File, name: str, rows: slice = slice(None)) -> list[Rows]:
-        try:
-            return [segment.read(file, name, rows)]
-        except NotARunError as error:
-            if not self._skips:
-                raise
-            self.damaged[Path(file.filename)] = str(error)
-            return []
 
     def _looking(self, look: Callable[[list[h5py.File]], _T]) -> _T:
         # A writer may merge or pack files away, or publish a new tail, between the listing and the

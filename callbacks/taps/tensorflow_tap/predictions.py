@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
 from ...forward import hearing
-from .rings import Cell
+from ...shadows import Shadows
+from .rings import Cell, rows_between
 
 _BYTES = 32 << 20
 _MOST_SAMPLES = 65_536
@@ -31,29 +32,25 @@ class TensorFlowPredictionTap:
         self._rows: Cell | None = None
         self._count: Cell | None = None
         self._read = 0
-        self._installed: tuple[Any, Any] | None = None
+        self._shadows = Shadows()
+        self._untapped: Any = None
+        self._installed = False
 
     def install(self) -> None:
         """Wrap `predict_step`, and have Keras build its function anew."""
-        if self._model.distribute_strategy.num_replicas_in_sync > 1 or self._installed is not None:
+        if self._model.distribute_strategy.num_replicas_in_sync > 1 or self._installed:
             return
         model = self._model
-        self._installed = (model.__dict__.get("predict_step"), model.predict_function)
-        # Straight into __dict__: __setattr__ of Keras and TensorFlow would track what is assigned.
-        model.__dict__["predict_step"] = self._tapped(model.predict_step)
+        self._untapped, self._installed = model.predict_function, True
+        self._shadows.put(model, "predict_step", self._tapped(model.predict_step))
         model.predict_function = None
 
     def remove(self) -> None:
         """Leave the model as it was found."""
-        if self._installed is None:
-            return
-        before, function = self._installed
-        self._installed = None
-        if before is None:
-            self._model.__dict__.pop("predict_step", None)
-        else:
-            self._model.__dict__["predict_step"] = before
-        self._model.predict_function = function
+        if self._installed:
+            self._installed = False
+            self._shadows.remove()
+            self._model.predict_function = self._untapped
 
     def drain(self) -> tuple[dict[str, np.ndarray], int]:
         """By layer `(samples, filters)` since the last call, and how many samples were lost before."""
@@ -62,7 +59,7 @@ class TensorFlowPredictionTap:
         count, capacity = int(self._count.numpy()), int(self._rows.each[0].shape[0])
         start = max(self._read, count - capacity)
         lost, self._read = start - self._read, count
-        rows = self._rows.numpy()[np.arange(start, count) % capacity]
+        rows = rows_between(self._rows.numpy(), start, count)
         found, at = {}, 0
         for path, width in self._widths.items():
             found[path] = rows[:, at : at + width]

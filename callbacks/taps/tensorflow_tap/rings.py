@@ -59,23 +59,15 @@ class Held:
         self._nan = np.full(width, np.nan, np.float32)
         self._vector = Cell(self._nan, strategy)
 
-    def clear(self) -> None:
-        """A skipped step leaves NaN, not the values of the one before."""
-        self._vector.here.assign(self._nan)
-
     def write(self, vector: Any) -> None:
         """Take this step's values."""
         self._vector.here.assign(vector)
 
-    def read(self) -> Any:
-        """This step's values."""
-        return self._vector.here.read_value()
-
     def take(self) -> Any:
-        """This step's values, which are then gone."""
-        values = self.read()
+        """This step's values, which are then gone: a skipped step is to find NaN."""
+        values = self._vector.here.read_value()
         with tf.control_dependencies([values]):
-            self.clear()
+            self._vector.here.assign(self._nan)
         return values
 
 
@@ -124,7 +116,7 @@ class RowRing:
         steps = int(self._steps.numpy())
         start = max(self._read, steps - self.capacity)
         lost, self._read = start - self._read, steps
-        replicas = [_rows_between(v.numpy(), start, steps) for v in self._rows.each]
+        replicas = [rows_between(v.numpy(), start, steps) for v in self._rows.each]
         split = 2 * len(self.metric_names)
         totals = sum(rows[:, 0:split:2] for rows in replicas)
         counts = sum(rows[:, 1:split:2] for rows in replicas)
@@ -209,10 +201,10 @@ class ArrayRing:
         self.lost, self._read = start - self._read, taken
         if start == taken:
             return np.zeros(0, np.int64), np.zeros((0, self._rows.each[0].shape[1]), np.float32)
-        return _rows_between(self._at.numpy(), start, taken), _rows_between(self._rows.numpy(), start, taken)
+        return rows_between(self._at.numpy(), start, taken), rows_between(self._rows.numpy(), start, taken)
 
 
-def _rows_between(ring: np.ndarray, start: int, end: int) -> np.ndarray:
+def rows_between(ring: np.ndarray, start: int, end: int) -> np.ndarray:
     """Rows `start` to `end` of those that went through a ring; without a copy where they lie in a piece."""
     first, last = start % len(ring), (end - 1) % len(ring)
     if start < end and first <= last:

@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
 from ...schedule import Schedule
+from ...shadows import Shadows
 from ..tap import Drained, DrainedCopies, DrainedUpdates, Piece, Wanted
 from .listening import Heard, listening, printed_metrics
 from .rings import CAPACITY, ArrayRing, Cell, Held, RowRing
@@ -43,7 +44,7 @@ class TensorFlowTap:
         self._inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         self._strategy = model.distribute_strategy
         self._replicas = self._strategy.num_replicas_in_sync
-        self._patches: list[tuple[Any, str, Any]] = []
+        self._shadows = Shadows()
         self._steps: Cell | None = None
         self._norms: Held | None = None
         self._norm_names: tuple[str, ...] = ()
@@ -75,11 +76,11 @@ class TensorFlowTap:
             return
         if self._steps is None:
             self._steps = Cell(self._wanted.steps_before, self._strategy, tf.int64)
-        if self._replicas > 1 and self._ring is None and not self._broken:
+        if self._replicas > 1 and self._ring is None:
             # Keras builds a model for several replicas before this, and replicas cannot make variables.
             self._guarded(self._allocate_before_the_first_step)
-        self._patch(self._inner, "apply", self._with_norms(self._inner.apply))
-        self._patch(model, "train_step", self._with_row(model.train_step))
+        self._shadows.put(self._inner, "apply", self._with_norms(self._inner.apply))
+        self._shadows.put(model, "train_step", self._with_row(model.train_step))
         untapped, tapped = model.train_function, self._train_functions[1]
         still_valid = tapped is not None and untapped is self._train_functions[0]
         self._train_functions = (untapped, None)
@@ -89,12 +90,7 @@ class TensorFlowTap:
 
     def detach(self) -> None:
         """Put `train_step` and `apply` back; the function that a running `fit` calls stays."""
-        for thing, name, before in reversed(self._patches):
-            if before is None:
-                thing.__dict__.pop(name, None)
-            else:
-                thing.__dict__[name] = before
-        self._patches.clear()
+        self._shadows.remove()
 
     def remove(self) -> None:
         """Put `train_step`, `apply` and the train function back; when no `fit` is running."""
@@ -135,11 +131,6 @@ class TensorFlowTap:
     def is_end_of_data(self, error: BaseException) -> bool:
         """TensorFlow says OutOfRange where Python says StopIteration."""
         return isinstance(error, tf.errors.OutOfRangeError | StopIteration)
-
-    def _patch(self, thing: Any, name: str, replacement: Any) -> None:
-        # Straight into __dict__: __setattr__ of Keras and TensorFlow would track what is assigned.
-        self._patches.append((thing, name, thing.__dict__.get(name)))
-        thing.__dict__[name] = replacement
 
     # ---- inside the step: runs once per trace (or once per step with run_eagerly)
 
@@ -183,8 +174,6 @@ class TensorFlowTap:
 
     def _before_step(self) -> Any:
         self._graph, self._vector = _current_graph(), None
-        for update in self._updates:
-            update.clear()
         if not self._wanted.metrics or self._optimizer is None:
             return None
         return tf.cast(tf.convert_to_tensor(self._optimizer.learning_rate), tf.float32)

@@ -41,10 +41,6 @@ class Update:
             Cell(np.zeros(v.variable.shape, np.float32), strategy) for v in self.variables * moves
         ]
 
-    def clear(self) -> None:
-        """A new step begins."""
-        self._held.clear()
-
     def before(self, gradients: Mapping[str, Any], scale: Any, step: Any) -> None:
         """The optimizer is about to be called with these gradients, by name."""
         if self.taking == "update_norms":
@@ -76,7 +72,7 @@ class Update:
 
     def write(self, step: Any) -> Any:
         """The step ends: put its row into the ring; something to wait for."""
-        return self.ring.write(step, self._held.read)
+        return self.ring.write(step, self._held.take)
 
     def _when_due(self, step: Any, do: Callable[[], None]) -> None:
         def and_zero() -> Any:
