@@ -211,7 +211,9 @@ class InSituRecorder(keras.callbacks.Callback):
             self._describe()
             self._take_initial()
         if self._tap is not None:
-            self.model.train_function = self._telling_of_failure(self.model.train_function)
+            tapped = self.model.train_function
+            self.model.train_function = self._telling_of_failure(self._tap.started(tapped))
+            self.model.train_function.__dict__["tapped"] = tapped
         self._termination.listen()
 
     @_never_stops_training
@@ -385,7 +387,7 @@ class InSituRecorder(keras.callbacks.Callback):
 
         wanted = Wanted(
             metrics=metrics is not None,
-            gradient_norms=norms is not None,
+            gradient_norms=None if norms is None else functools.partial(norms.settle, model),
             name_of=Names(model),
             initial=self._initial_pieces,
             copies=[Copies(q.schedule, pieces_of(q), functools.partial(step_stride, q)) for q in copied],
@@ -414,7 +416,6 @@ class InSituRecorder(keras.callbacks.Callback):
                     self._fail(error)
                 raise
 
-        telling.__dict__["tapped"] = train_function
         return telling
 
     @_never_stops_training

@@ -77,7 +77,8 @@ class Wanted:
 
     Args:
         metrics: loss, metrics, learning rate.
-        gradient_norms: the norm of every trainable variable's gradient.
+        gradient_norms: gives the steps at which to take the norm of every trainable variable's gradient. It
+            is asked at the first trace; None takes none.
         name_of: a variable's name in the run.
         initial: gives the pieces to copy before the first step. It is asked when that step has built
             them all.
@@ -88,7 +89,7 @@ class Wanted:
     """
 
     metrics: bool
-    gradient_norms: bool
+    gradient_norms: Callable[[], Schedule] | None
     name_of: Callable[[Any], str]
     initial: Callable[[], Sequence[Piece]]
     copies: Sequence[Copies] = ()
@@ -138,7 +139,7 @@ class Drained:
         metric_names: the columns of `metrics`.
         metrics: `(count, metrics)`.
         variable_names: the columns of `gradient_norms`.
-        gradient_norms: `(count, variables)`.
+        gradient_norms: `(count, variables)`; NaN also where they were not due.
         copies: by request, in the order of `Wanted.copies`; the initial ones come first.
         updates: in the order of `Wanted.updates`.
         lost: calls that were overwritten before anyone looked.
@@ -169,6 +170,9 @@ class Tap(Protocol):
 
     def install(self) -> None:
         """Wrap the model's train step; before Keras builds its train function."""
+
+    def started(self, train_function: Callable[..., Any]) -> Callable[..., Any]:
+        """What `fit` is to call in place of the train function that Keras has built."""
 
     def detach(self) -> None:
         """Stop tapping in the middle of a `fit`, whose train function must stay."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tensorview_insitu.run import layout, segment
+from tensorview_insitu.run.alone import alone_in
 from tensorview_insitu.run.errors import NotARunError, RunExistsError
 from tensorview_insitu.run.identity import (
     HEARTBEAT_SECONDS,
@@ -80,15 +81,18 @@ class RunWriter:
         self._flushes_wanted = self._flushes_done = 0
         self._next_segment = 0
         self._identity_changed = False
-        claim(folder, overwrite=overwrite, resume=resume)
-        old = read_identity(folder) if resume and (folder / layout.RUN_FILE).exists() else None
-        self._identity = new_identity() if old is None else self._go_on_with(old)
+        refuse_taken(folder, overwrite=overwrite, resume=resume)
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone_in(folder):
+            claim(folder, overwrite=overwrite, resume=resume)
+            old = read_identity(folder) if resume and (folder / layout.RUN_FILE).exists() else None
+            self._identity = new_identity() if old is None else self._go_on_with(old)
+            write_identity(folder, self._identity, durable=durable)
         self._last_tail = self._last_segment = time.monotonic()
         self._tail_is_current = True
         self._last_beat = time.monotonic()
         self._retry_at = 0.0
         self._retry_seconds = 1.0
-        write_identity(folder, self._identity, durable=durable)
         if durable:
             sync(folder.parent)
 
@@ -340,14 +344,13 @@ class RunWriter:
 
 
 def claim(folder: Path, *, overwrite: bool, resume: bool = False) -> None:
-    """Make `folder` the place of a new run, or of more of an old one.
+    """Make `folder`, which is there, the place of a new run, or of more of an old one.
 
     Raises:
         RunExistsError: it is taken.
         OSError: it cannot be made.
     """
     refuse_taken(folder, overwrite=overwrite, resume=resume)
-    folder.mkdir(parents=True, exist_ok=True)
     if overwrite:
         _remove_run(folder)
     goes_on = resume and (folder / layout.RUN_FILE).exists()

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 import keras
 import numpy as np
@@ -93,3 +94,37 @@ def test_a_run_that_lives_on_another_host_is_refused_until_its_heart_stops(tmp_p
 def test_overwrite_and_resume_together_are_refused(tmp_path):
     with pytest.raises(ValueError, match="Expected overwrite=True or resume=True. Received both"):
         InSituRecorder(tmp_path / "run", overwrite=True, resume=True)
+
+
+def test_of_recorders_that_resume_a_run_in_the_same_instant_one_does(tmp_path):
+    folder = tmp_path / "run"
+    fit(network(), [InSituRecorder(folder)], epochs=1)
+    gate = tmp_path / "go"
+    code = f"""
+        from pathlib import Path
+        from tensorview_insitu.run.errors import RunExistsError
+        from tensorview_insitu.run.writer import RunWriter
+        from tensorview_insitu.run import writer
+        read = writer.state_of
+        def slowly(folder):  # so that both are in here at once
+            time.sleep(0.5)
+            return read(folder)
+        writer.state_of = slowly
+        Path({str(tmp_path)!r}, f"ready{{os.getpid()}}").touch()
+        while not os.path.exists({str(gate)!r}):
+            time.sleep(0.001)
+        try:
+            RunWriter(Path({str(folder)!r}), resume=True)
+            print("resumed", flush=True)
+            time.sleep(3)
+        except RunExistsError as error:
+            print("refused", error, flush=True)
+    """
+    children = [start(code) for _ in range(3)]
+    while len(list(tmp_path.glob("ready*"))) < len(children):
+        assert all(child.poll() is None for child in children)
+        time.sleep(0.01)
+    gate.touch()
+    answers = sorted(child.communicate(timeout=60)[0].split(maxsplit=1) for child in children)
+    assert [words[0] for words in answers] == ["refused", "refused", "resumed"]
+    assert all("is being written by process" in words[1] for words in answers[:2])

@@ -59,6 +59,11 @@ class Held:
         self._nan = np.full(width, np.nan, np.float32)
         self._vector = Cell(self._nan, strategy)
 
+    @property
+    def nothing(self) -> Any:
+        """The values of a step at which none are taken."""
+        return tf.constant(self._nan)
+
     def write(self, vector: Any) -> None:
         """Take this step's values."""
         self._vector.here.assign(vector)
@@ -92,7 +97,7 @@ class RowRing:
         width = 2 * len(sums) + len(norms)
         self._rows = Cell(np.full((self.capacity, width), np.nan, np.float32), strategy)
         self._steps = steps
-        self._read = int(steps.numpy())
+        self.steps_read = int(steps.numpy())
 
     def write(self, sums: dict[str, tuple[Any, Any]], norms: Any, others: Sequence[Any]) -> None:
         """Put this step's row into the ring, after `others` were done."""
@@ -114,8 +119,8 @@ class RowRing:
     def drain(self) -> tuple[np.ndarray, np.ndarray, int]:
         """Metrics and norms of every new step, and how many before them were lost."""
         steps = int(self._steps.numpy())
-        start = max(self._read, steps - self.capacity)
-        lost, self._read = start - self._read, steps
+        start = max(self.steps_read, steps - self.capacity)
+        lost, self.steps_read = start - self.steps_read, steps
         replicas = [rows_between(v.numpy(), start, steps) for v in self._rows.each]
         split = 2 * len(self.metric_names)
         totals = sum(rows[:, 0:split:2] for rows in replicas)

@@ -20,6 +20,7 @@ from ...shadows import Shadows
 from ..tap import Drained, DrainedCopies, DrainedUpdates, Piece, Wanted
 from .listening import Heard, listening, printed_metrics
 from .rings import CAPACITY, ArrayRing, Cell, Held, RowRing
+from .sampling import Sampling
 from .updates import Update, norms
 
 _LEARNING_RATE = "learning_rate"
@@ -50,6 +51,7 @@ class TensorFlowTap:
         self._norm_names: tuple[str, ...] = ()
         self._graph: Any = None  # of the step that is traced now
         self._vector: Any = None  # its gradient norms, where they are in that graph
+        self._sampling: Sampling | None = None  # of the gradient norms
         self._ring: RowRing | None = None
         self._initial: tuple[Sequence[Piece], ArrayRing] | None = None
         self._copies: list[tuple[Sequence[Piece], ArrayRing]] = []
@@ -88,6 +90,17 @@ class TensorFlowTap:
         model.train_function = tapped if still_valid else None
         self._installed = True
 
+    def started(self, train_function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same, or what leaves the gradient norms out at most steps."""
+        if self._wanted.gradient_norms is None:
+            return train_function
+        if self._sampling is None or self._sampling.full is not train_function:
+            self._sampling = Sampling(self._model, train_function)
+            self._sampling.count(self._wanted.steps_before if self._ring is None else self._ring.steps_read)
+            if self._ring is not None:
+                self._sampling.settle(self._wanted.gradient_norms())
+        return self._sampling.train_function
+
     def detach(self) -> None:
         """Put `train_step` and `apply` back; the function that a running `fit` calls stays."""
         self._shadows.remove()
@@ -106,6 +119,8 @@ class TensorFlowTap:
         if self._ring is None:
             return None
         metrics, norms, lost = self._ring.drain()
+        if self._sampling is not None:
+            self._sampling.count(self._ring.steps_read)
         sources = ([self._initial] if self._initial is not None else []) + self._copies
         drained = Drained(
             count=len(metrics),
@@ -187,7 +202,8 @@ class TensorFlowTap:
         if self._initial is not None:
             pieces, ring = self._initial
             ring.write_once(tf.constant(self._wanted.steps_before, tf.int64), lambda: _row(pieces))
-        if self._norms is None and not self._updates:
+        taking_norms = self._norms is not None and not self._leaving_out
+        if not taking_norms and not self._updates:
             return
         if self._replicas > 1:
             # Each replica has the gradient of its share of the batch: their sum is the batch's.
@@ -201,12 +217,13 @@ class TensorFlowTap:
             for variable, gradient in zip(variables, grads, strict=True)
             if gradient is not None
         }
-        if self._norms is not None:
+        if taking_norms:
             vector = norms([gradients.get(name) for name in self._norm_names])
             vector = vector if scale is None else vector / tf.cast(scale, tf.float32)
             # Inside a tf.cond (LossScaleOptimizer) no tensor leaves: a variable has to hold it.
             self._vector = vector if _current_graph() is self._graph else None
             if self._vector is None:
+                assert self._norms is not None
                 self._norms.write(vector)
         for update in self._updates:
             update.before(gradients, scale, self._step())
@@ -230,8 +247,12 @@ class TensorFlowTap:
         others += [update.write(step) for update in self._updates]
         vector = self._vector
         if vector is None and self._norms is not None and self._ring.variable_names:
-            vector = self._norms.take()
+            vector = self._norms.nothing if self._leaving_out else self._norms.take()
         self._ring.write(sums, vector, others)
+
+    @property
+    def _leaving_out(self) -> bool:
+        return self._sampling is not None and self._sampling.leaving_out
 
     def _step(self) -> Any:
         """The number of the step that runs."""
@@ -271,7 +292,9 @@ class TensorFlowTap:
         if self._initial is None and (pieces := self._wanted.initial()):
             ring = ArrayRing(_ONCE, sum(p.size for p in pieces), self._strategy, capacity=1)
             self._initial = (pieces, ring)
-        if self._wanted.gradient_norms and self._norms is None:
+        if self._wanted.gradient_norms is not None and self._norms is None:
+            if self._sampling is not None:
+                self._sampling.settle(self._wanted.gradient_norms())
             self._norm_names = tuple(self._wanted.name_of(v) for v in self._model.trainable_variables)
             self._norms = Held(len(self._norm_names), self._strategy)
         if not self._updates:
