@@ -11,6 +11,13 @@ _VIRIDIS = (
     "440154", "481a6c", "472f7d", "414487", "39568c", "31688e", "2a788e", "23888e",
     "1f988b", "22a884", "35b779", "54c568", "7ad151", "a5db36", "d2e21b", "fde725",
 )  # fmt: skip
+# Cividis, by Nunez, Anderton and Renslow (2018), https://doi.org/10.1371/journal.pone.0199239
+_CIVIDIS = (
+    "00224e", "002e6c", "1e3a6f", "35456c", "47516c", "575d6d", "666970", "757575",
+    "848279", "948e77", "a59c74", "b7a96e", "c8b866", "dbc75a", "eed649", "fee838",
+)  # fmt: skip
+# Purple and orange, by Brewer, https://colorbrewer2.org
+_PURPLE_ORANGE = ("542788", "8073ac", "b2abd2", "d8daeb", "f7f7f7", "fee0b6", "fdb863", "e08214", "b35806")
 # Cool to warm, by Moreland (2009), https://www.kennethmoreland.com/color-maps/
 _COOL_TO_WARM = ("3b4cc0", "dddddd", "b40426")
 # Muted, by Tol (2021), https://sronpersonalpages.nl/~pault/
@@ -37,6 +44,25 @@ def signed(low: float, high: float) -> dict[str, Value]:
     """Cool to warm, white at zero, wide enough for both `low` and `high`."""
     reach = max(abs(low), abs(high)) or 1.0
     return _continuous(-reach, reach, _COOL_TO_WARM, _DIVERGING)
+
+
+def chosen(name: str, low: float, high: float, *, is_signed: bool) -> dict[str, Value]:
+    """The map that a person chose; for `"default"` that of magnitudes, or of signed values.
+
+    Args:
+        name: as in `Settings.colours`.
+        low: the least value.
+        high: the largest.
+        is_signed: whether zero is the middle of what is shown.
+    """
+    if name == "default":
+        return signed(low, high) if is_signed else magnitude(low, high)
+    reach = max(abs(low), abs(high)) or 1.0
+    if name == "cool_to_warm":
+        return _continuous(-reach, reach, _COOL_TO_WARM, _DIVERGING)
+    if name == "purple_orange":
+        return _continuous(-reach, reach, _PURPLE_ORANGE, _RGB)
+    return _continuous(*_apart(low, high), _VIRIDIS if name == "viridis" else _CIVIDIS, _RGB)
 
 
 def categories(names: list[str]) -> dict[str, Value]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from tensorview_insitu.index import Index, Range
+from tensorview_insitu.index import Index, Range, Times
 
 from .scene import ArrayChoice, Node, Scene, Series, Value, View
+from .settings import Settings
 
-INK = [0.1, 0.1, 0.1]
-_PAPER = [1.0, 1.0, 1.0]
-_GRID = [0.75, 0.75, 0.75]
+_CHART_GRID = [0.75, 0.75, 0.75]  # charts are white on any background: ParaView's have no other
 
 TITLE_SIZE, _AXIS_TITLE_SIZE, _LABEL_SIZE = 15, 14, 12
 _LARGER = 4  # added to each where a view has the whole window
@@ -27,6 +27,12 @@ _DASHED = 2
 _DOT = 4
 POINTS = 0
 ROWS = 6
+
+
+def new_scene(index: Index, settings: Settings, title: str, times: Times) -> Scene:
+    """A scene of this run, with the background and the time that a person chose."""
+    shown = times["steps"] if settings.by_step else times["epochs"]
+    return Scene(f"{title} of {run_name(index)}", list(shown), settings.theme, settings.by_step)
 
 
 def render_view(
@@ -54,7 +60,7 @@ def render_view(
     """
     camera: dict[str, Value] = {
         "UseColorPaletteForBackground": 0,
-        "Background": _PAPER,
+        "Background": list(scene.theme.paper),
         "OrientationAxesVisibility": 0,
         "UseFXAA": 1,  # smooth edges
         "CameraPosition": position,
@@ -66,7 +72,7 @@ def render_view(
     }
     fonts: dict[str, Value] = {
         "Visibility": 1,
-        "GridColor": _GRID,
+        "GridColor": list(scene.theme.grid),
         "ShowGrid": 1,
         "ShowEdges": 1,
         # Each axis named at the bottom and at the sides, from wherever one looks; not at the top as well.
@@ -76,11 +82,88 @@ def render_view(
     for axis in "XYZ":
         fonts |= {
             f"{axis}TitleFontSize": _AXIS_TITLE_SIZE + more,
-            f"{axis}TitleColor": INK,
+            f"{axis}TitleColor": list(scene.theme.ink),
             f"{axis}LabelFontSize": _LABEL_SIZE + more,
-            f"{axis}LabelColor": INK,
+            f"{axis}LabelColor": list(scene.theme.ink),
         }
     return scene.view("RenderView", name, camera, None if axes is None else {**fonts, **axes})
+
+
+def flat_view(
+    scene: Scene,
+    name: str,
+    size: Range,
+    pane: tuple[int, int],
+    *,
+    left: float = 0.0,
+    begin: float = 0.0,
+    axes: dict[str, Value] | None = None,
+    large: bool = False,
+) -> View:
+    """A view straight from above of what is `size` large, with room for text around it.
+
+    Args:
+        scene: where it goes.
+        name: its name.
+        size: how wide and high it is drawn.
+        pane: how large the view is, in pixels of the window.
+        left: how far it reaches to the left of `begin`.
+        begin: where it begins in x.
+        axes: as for `render_view`.
+        large: whether it has the whole window.
+    """
+    width, height = pane
+    above, below = (64, 44) if large else (46, 30)
+    below += 24 if axes is not None else 0
+    beside, bar = 16, 190 if large else 120
+    # Units of a pixel: what is wider or higher decides.
+    unit = max(size[1] / (height - above - below), (left + size[0]) / (width - beside - bar))
+    middle = [
+        begin + (size[0] - left) / 2 + unit * (bar - beside) / 2,
+        size[1] / 2 + unit * (above - below) / 2,
+        0.0,
+    ]
+    half = unit * height / 2
+    return render_view(
+        scene,
+        name,
+        position=[middle[0], middle[1], 10.0 * half],
+        focus=middle,
+        up=[0.0, 1.0, 0.0],
+        parallel_scale=half,
+        axes=axes,
+        large=large,
+    )
+
+
+def bar_place(pane: tuple[int, int], *, large: bool = False) -> list[float]:
+    """Where the colour bar of a flat view lies: right of what is shown."""
+    return [1.0 - (140 if large else 98) / pane[0], 0.2]
+
+
+def only_filters(scene: Scene, source: Node, settings: Settings, association: str) -> Node:
+    """`source` cut down to the filters that a person chose."""
+    if settings.filters is None:
+        return source
+    return scene.source(
+        "Threshold",
+        f"filters of {source.name}",
+        Input=source,
+        SelectInputScalars=ArrayChoice(association, "filter"),
+        ThresholdMethod=0,  # between
+        LowerThreshold=float(settings.filters[0]),
+        UpperThreshold=float(settings.filters[1]),
+    )
+
+
+def kind_of(source: Node) -> str:
+    """The representation that fits what a source gives."""
+    if source.kind == "Threshold":
+        return "UnstructuredGridRepresentation"
+    parent = source.properties.get("Input")
+    if source.kind in ("WarpScalar", "TransformFilter", "Calculator") and isinstance(parent, Node):
+        return kind_of(parent)
+    return "GeometryRepresentation"
 
 
 def chart(scene: Scene, name: str, *, x: str, y: str, **properties: Value) -> View:
@@ -94,11 +177,11 @@ def chart(scene: Scene, name: str, *, x: str, y: str, **properties: Value) -> Vi
             "BottomAxisTitle": x,
             "BottomAxisTitleFontSize": _AXIS_TITLE_SIZE,
             "BottomAxisLabelFontSize": _LABEL_SIZE,
-            "BottomAxisGridColor": _GRID,
+            "BottomAxisGridColor": _CHART_GRID,
             "LeftAxisTitle": y,
             "LeftAxisTitleFontSize": _AXIS_TITLE_SIZE,
             "LeftAxisLabelFontSize": _LABEL_SIZE,
-            "LeftAxisGridColor": _GRID,
+            "LeftAxisGridColor": _CHART_GRID,
             "LegendFontSize": _LABEL_SIZE,
             "LegendLocation": _RIGHT_OF_CHART,
             **properties,
@@ -178,7 +261,8 @@ def caption(scene: Scene, view: View, name: str, text: str, *, large: bool = Fal
 
 def epoch_caption(scene: Scene, view: View, name: str, timed: Node, *, large: bool = False) -> None:
     """The current epoch in the corner of a 3-D view; `timed` is a source with time steps."""
-    source = scene.source("TimeToTextConvertor", name, Input=timed, Format="epoch {time:g}")
+    unit = "step" if scene.by_step else "epoch"
+    source = scene.source("TimeToTextConvertor", name, Input=timed, Format=f"{unit} {{time:g}}")
     _show_text(view, source, _LOWER_LEFT, _AXIS_TITLE_SIZE + (_LARGER if large else 0))
 
 
@@ -187,7 +271,7 @@ def _show_text(view: View, source: Node, location: int, size: int) -> None:
         source,
         "TextSourceRepresentation",
         Visibility=1,
-        Color=INK,
+        Color=list(view.theme.ink),
         FontSize=size,
         WindowLocation=location,
     )
@@ -208,8 +292,8 @@ def colour_bar(view: View, colours: Node, title: str, *, large: bool = False, **
             "WindowLocation": _ANYWHERE,
             "Position": [0.895 if large else 0.85, 0.2],
             "ScalarBarLength": 0.55,
-            "TitleColor": INK,
-            "LabelColor": INK,
+            "TitleColor": list(view.theme.ink),
+            "LabelColor": list(view.theme.ink),
             "TitleFontSize": _AXIS_TITLE_SIZE + more,
             "LabelFontSize": _LABEL_SIZE + more,
             "AutomaticLabelFormat": 0,
@@ -236,13 +320,13 @@ def by_array(
     }
 
 
-def one_colour(colour: list[float], *, flat: bool = False) -> dict[str, Value]:
+def one_colour(colour: Sequence[float], *, flat: bool = False) -> dict[str, Value]:
     """The properties of a display in one colour; `flat` without light and shade."""
     return {
         **(_FLAT if flat else _SOLID),
         "ColorArrayName": ArrayChoice("POINTS", ""),
-        "AmbientColor": colour,
-        "DiffuseColor": colour,
+        "AmbientColor": list(colour),
+        "DiffuseColor": list(colour),
     }
 
 

@@ -150,6 +150,9 @@ class _State:
         if isinstance(value, Node):
             self._proxies(proxy, name, [self._id(value)], is_input=name == "Input")
             return
+        if isinstance(value, list) and value and isinstance(value[0], Node):
+            self._proxies(proxy, name, [self._id(one) for one in value], is_input=name == "Input")
+            return
         values = self._elements(value)
         element = self._property_element(proxy, name, len(values))
         for i, text in enumerate(values):

@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Union
 
+from tensorview_insitu.index import by_step
+
 from .proxies import PROXIES
+from .theme import WHITE, Theme
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Series:
 
 
 Scalar = bool | int | float | str
-Value = Union[Scalar, DataFile, ArrayChoice, Series, "Node", Sequence[Scalar | DataFile]]
+Value = Union[Scalar, DataFile, ArrayChoice, Series, "Node", Sequence["Scalar | DataFile | Node"]]
 
 
 @dataclass(eq=False)
@@ -76,6 +79,7 @@ class Node:
 class View(Node):
     """A view, what it displays, and its colour bars."""
 
+    theme: Theme = WHITE
     displays: list[Node] = field(default_factory=list)
     colour_bars: list[Node] = field(default_factory=list)
 
@@ -116,6 +120,8 @@ class Scene:
     Args:
         title: a sentence that says what it shows.
         times: the times of its animation.
+        theme: what it is drawn on.
+        by_step: whether its time counts steps, and not epochs.
         sources: readers and filters, each after its input.
         colour_maps: shared by displays.
         views: in the order in which they were made.
@@ -124,6 +130,8 @@ class Scene:
 
     title: str
     times: list[float]
+    theme: Theme = WHITE
+    by_step: bool = False
     sources: list[Node] = field(default_factory=list)
     colour_maps: list[Node] = field(default_factory=list)
     views: list[View] = field(default_factory=list)
@@ -132,9 +140,17 @@ class Scene:
     def read(self, file: str) -> Node:
         """Add the reader of a file of the export; like ParaView, it is called as the file."""
         kind = _READERS[file.rsplit(".", 1)[1]]
+        if kind == "PVDReader" and self.by_step:
+            file = by_step(file)
+        known = [node for node in self.sources if node.name == file.rsplit("/", 1)[-1]]
+        for node in known:  # a file that several views show is read once
+            if _files(node) == [file]:
+                return node
         # A .pvd is one file; the other readers take a list of them.
         names: Value = DataFile(file) if kind == "PVDReader" else [DataFile(file)]
-        return self.source(kind, file.rsplit("/", 1)[-1], FileName=names)
+        # Two files of one name lie in different folders.
+        name = file.rsplit("/", 1)[-1] if not known else file
+        return self.source(kind, name, FileName=names)
 
     def source(self, kind: str, name: str, **properties: Value) -> Node:
         """Add a filter, or a source that reads no file."""
@@ -145,6 +161,12 @@ class Scene:
     def transform(self, name: str, source: Node, **transform: Value) -> Node:
         """Add a filter that moves and scales: `Scale=[x, y, z]`, `Position=[x, y, z]`."""
         node = Node("TransformFilter", name, {"Input": source}, {"Transform": transform})
+        self.sources.append(node)
+        return node
+
+    def upright(self, name: str, source: Node) -> Node:
+        """Add a filter that stands up what lies in the plane z = 0: y becomes z."""
+        node = Node("TransformFilter", name, {"Input": source}, {"Transform": {"Rotation": [90.0, 0.0, 0.0]}})
         self.sources.append(node)
         return node
 
@@ -162,9 +184,14 @@ class Scene:
         axes: dict[str, Value] | None = None,
     ) -> View:
         """Add a view; `axes` are the properties of its axes grid."""
-        view = View(kind, name, properties, {"AxesGrid": axes} if axes else {})
+        view = View(kind, name, properties, {"AxesGrid": axes} if axes else {}, self.theme)
         self.views.append(view)
         return view
+
+
+def _files(node: Node) -> list[str]:
+    value = node.properties.get("FileName", [])
+    return [one.path for one in (value if isinstance(value, list) else [value]) if isinstance(one, DataFile)]
 
 
 WINDOW = (1280, 720)

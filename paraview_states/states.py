@@ -13,6 +13,7 @@ from tensorview_insitu.index import read_index
 
 from .pvpython import pvpython
 from .pvsm import pvsm
+from .settings import Settings
 from .views import VIEWS, ImpossibleViewError, check_view
 
 STATE_FOLDER = "states"
@@ -34,12 +35,15 @@ class Report:
     impossible: dict[str, str] = field(default_factory=dict)
 
 
-def write_states(folder: Path, views: Sequence[str] | None = None) -> Report:
+def write_states(
+    folder: Path, views: Sequence[str] | None = None, settings: Settings | None = None
+) -> Report:
     """Write `states/<view>.pvsm` and `.py` beside the data of an export.
 
     Args:
         folder: the folder of index.json.
         views: which; by default all that the export has data for.
+        settings: of them; by default what each shows by itself.
 
     Raises:
         ValueError: there is no such view.
@@ -53,7 +57,7 @@ def write_states(folder: Path, views: Sequence[str] | None = None) -> Report:
     report = Report()
     for name in [check_view(view) for view in views] if views else VIEWS:
         try:
-            scene = VIEWS[name](index)
+            scene = VIEWS[name](index, settings or Settings())
         except ImpossibleViewError as error:
             if views:
                 raise ImpossibleViewError(f"No view {name} of this run: {error}.") from None

@@ -19,6 +19,13 @@ Range = tuple[float, float]
 """Smallest and largest finite value."""
 
 
+class Times(TypedDict):
+    """The moments of an animation, counted in two ways."""
+
+    epochs: list[float]
+    steps: list[float]
+
+
 class RunIndex(TypedDict):
     """Which run this is an export of."""
 
@@ -65,27 +72,59 @@ class CurveIndex(TypedDict):
     metric_range: Range
 
 
-class GradientNormsIndex(TypedDict):
-    """Gradient norms: a heat map (variable x step) and lines.
+class HeatMapIndex(TypedDict):
+    """Rows with names over time: image data with one array of its cells, and the names as geometry.
 
-    `log_range` is that of log10 of the norms, `log_ranges` the same by variable. A column of the heat map,
-    and a row of the lines, stands for `steps_per_column` steps (their geometric mean). `row_height` is the
-    height of a row of the heat map, and `label_width` how far the names reach to its left, in steps. `gaps`
-    tells whether the lines have any: a norm of zero has no place on a log scale.
+    `rows` are named from the top. `extent` is the time at its left and right; `height`, and `label_width`,
+    how far the names reach to its left, are in the same units.
     """
 
-    variables: list[str]
-    heat_map: str
+    array: str
+    file: str
     labels: str
+    rows: list[str]
+    range: Range
+    extent: Range
+    height: float
+    label_width: float
+
+
+class GradientNormsIndex(TypedDict):
+    """Gradient norms: a heat map (variable x step) of their log10, and lines.
+
+    `log_ranges` are those of log10 of the norms, by variable. A column of the heat map, and a row of the
+    lines, stands for `steps_per_column` steps (their geometric mean). `gaps` tells whether the lines have
+    any: a norm of zero has no place on a log scale.
+    """
+
+    heat_map: HeatMapIndex
     lines: str
     now: str
-    log_range: Range
     log_ranges: list[Range]
     steps: int
     steps_per_column: int
-    row_height: float
-    label_width: float
     gaps: bool
+
+
+class TilesIndex(TypedDict):
+    """Small grids side by side, one for each filter: a file a time, and the filters' numbers as geometry.
+
+    `size` is how wide and high all of them are. `first` and `pattern`, with the step in place of
+    `{step}`, name single files. `outlines` are those of dead filters.
+    """
+
+    file: str
+    first: str
+    pattern: str
+    labels: str
+    outlines: str | None
+    size: tuple[float, float]
+    tiles: int
+    of: int
+    about: str
+    times: Times
+    range: Range
+    change_range: Range
 
 
 class VariableIndex(TypedDict):
@@ -100,7 +139,7 @@ class VariableIndex(TypedDict):
 
 
 class SheetsIndex(TypedDict):
-    """Weight over (filter, epoch), one sheet for every cell of the kernel's grid.
+    """Value over (filter, epoch), one sheet for every cell of a kernel's grid; one for a bias.
 
     `now` holds the same for the current epoch alone, `first` for the first.
     """
@@ -112,9 +151,79 @@ class SheetsIndex(TypedDict):
     channel: int
     channels: int
     filters: int
-    times: list[float]
+    times: Times
     epoch_range: Range
     range: Range
+
+
+class TrajectoryIndex(TypedDict):
+    """The path of a layer's weights: a point for every snapshot.
+
+    `path` lies in the space of the first three principal components, whose shares of the variance are
+    `explained`; its arrays `w_<number>` are the weights that move most, `weights` in that order, by
+    their number in the flattened kernel; `weight_names` are their places along `dims`. `now` is the same
+    at one time. `movement` is a table of how far the filters have turned and grown.
+    """
+
+    path: str
+    now: str
+    explained: list[float]
+    ranges: list[Range]
+    weights: list[int]
+    weight_ranges: list[Range]
+    weight_names: list[str]
+    dims: str
+    movement: str
+    movement_columns: list[str]
+    arrays: dict[str, Range]
+    times: Times
+
+
+class DistributionIndex(TypedDict):
+    """The values of one variable over time: density over (value, epoch), and quantiles as lines.
+
+    `quantiles` names the lines in the order of their array `quantile`.
+    """
+
+    layer: str
+    variable: str
+    surface: str
+    lines: str
+    now: str
+    quantiles: list[float]
+    value_range: Range
+    density_range: Range
+    epoch_range: Range
+    values: int
+    times: Times
+
+
+class FeatureMapsIndex(TypedDict):
+    """What one layer answers to the probe: a tile for each filter, for one sample after the other."""
+
+    layer: str
+    samples: int
+    tiles: TilesIndex
+    dead: int
+
+
+class NetworkIndex(TypedDict):
+    """All kernels in one scene: a cell for each weight that is drawn, one file a time.
+
+    `boxes` are the slabs of the layers, `labels` their names. `layers` are those drawn of all `of`, and
+    `drawn` of their `weights` are there.
+    """
+
+    file: str
+    boxes: str
+    labels: str
+    arrays: dict[str, Range]
+    layers: list[str]
+    bounds: list[Range]
+    of: int
+    drawn: int
+    weights: int
+    times: Times
 
 
 class LayerIndex(TypedDict):
@@ -125,6 +234,9 @@ class LayerIndex(TypedDict):
     folder: str
     variables: list[VariableIndex]
     sheets: SheetsIndex | None
+    biases: SheetsIndex | None
+    grids: TilesIndex | None
+    trajectory: TrajectoryIndex | None
 
 
 class Index(TypedDict):
@@ -137,17 +249,28 @@ class Index(TypedDict):
     version: int
     made_by: str
     run: RunIndex
-    epochs: list[float]
+    epochs: Times
     tables: dict[str, TableIndex]
     metrics: list[MetricIndex]
     curve: CurveIndex | None
     gradient_norms: GradientNormsIndex | None
     layers: list[LayerIndex]
+    distributions: list[DistributionIndex]
+    feature_maps: list[FeatureMapsIndex]
+    dead_filters: TableIndex | None
+    health: list[HeatMapIndex]
+    health_now: str | None
+    network: NetworkIndex | None
     notes: list[str]
 
 
 class NoExportError(ValueError):
     """Raised when a folder holds no export, or one that this version cannot read."""
+
+
+def by_step(file: str) -> str:
+    """The collection that times by step what `file`, a .pvd, times by epoch."""
+    return file.removesuffix(".pvd") + "_by_step.pvd"
 
 
 def write_index(folder: Path, index: Index) -> None:

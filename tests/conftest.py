@@ -19,7 +19,16 @@ except ImportError as error:
 import keras
 import numpy as np
 from fits import digits, fit, network
-from tensorview_insitu.callbacks import InSituRecorder
+from tensorview_insitu.callbacks import (
+    Activations,
+    Biases,
+    GradientNorms,
+    InSituRecorder,
+    Kernels,
+    Metrics,
+    Normalization,
+    UpdateNorms,
+)
 from tensorview_insitu.paraview_states.states import write_states
 
 from tensorview_insitu.export.run import export_run
@@ -41,7 +50,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, kera
     """A model, its history, and the run that was recorded of it: four epochs, with validation."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
     model = network()
-    history = fit(model, [InSituRecorder(folder)], epochs=4)
+    recorder = InSituRecorder(
+        folder,
+        [
+            Metrics(),
+            GradientNorms(),
+            Kernels(),
+            Biases(),
+            Normalization(),
+            UpdateNorms(5),
+            Activations(digits()[0][:4]),
+        ],
+    )
+    history = fit(model, [recorder], epochs=4)
     return model, history, folder
 
 

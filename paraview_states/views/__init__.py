@@ -6,18 +6,35 @@ from collections.abc import Callable
 
 from tensorview_insitu.index import Index
 
+from ..impossible import ImpossibleViewError as ImpossibleViewError
 from ..scene import Scene
+from ..settings import Settings
+from .biases import biases
+from .dashboard import dashboard
+from .distributions import distributions
+from .feature_maps import feature_maps
 from .gradient_norms import gradient_norms
-from .impossible import ImpossibleViewError as ImpossibleViewError
+from .kernel_grids import kernel_grids
 from .kernel_propagation import kernel_propagation
+from .layer_health import layer_health
+from .network import network
 from .training_curve_3d import training_curve_3d
 from .training_curves import training_curves
+from .weight_trajectory import weight_trajectory
 
-VIEWS: dict[str, Callable[[Index], Scene]] = {
+VIEWS: dict[str, Callable[[Index, Settings], Scene]] = {
+    "dashboard": dashboard,
     "training_curve_3d": training_curve_3d,
     "training_curves": training_curves,
     "kernel_propagation": kernel_propagation,
+    "kernel_grids": kernel_grids,
+    "biases": biases,
+    "weight_trajectory": weight_trajectory,
+    "feature_maps": feature_maps,
+    "network": network,
     "gradient_norms": gradient_norms,
+    "layer_health": layer_health,
+    "distributions": distributions,
 }
 
 

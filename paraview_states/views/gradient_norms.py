@@ -2,104 +2,74 @@
 
 from __future__ import annotations
 
-from tensorview_insitu.index import GradientNormsIndex, Index
+from tensorview_insitu.index import GradientNormsIndex, Index, Times
 
 from .. import colour_maps, look
+from ..heat_map import heat_map_view
+from ..impossible import ImpossibleViewError
 from ..look import Line
 from ..scene import Scene, Split, View
-from .impossible import ImpossibleViewError
+from ..settings import Settings
 
 _MOST_LINES = 10
-_BAR = 0.14  # right of the heat map, for the colour bar, in units of its width
-_ASPECT = 1280 / 360  # of the upper half of the window
 
 
-def gradient_norms(index: Index) -> Scene:
+def gradient_norms(index: Index, settings: Settings) -> Scene:
     """Vanishing or exploding gradients at a glance; the paper's authors left this to the future."""
     norms = index["gradient_norms"]
     if norms is None:
         raise ImpossibleViewError("the run has no gradient norms")
-    scene = Scene(f"Gradient norms of {look.run_name(index)}", index["epochs"] or [index["run"]["epochs"]])
-    scene.layout = Split("vertical", _heat_map(scene, index, norms), _lines(scene, norms), 0.5)
+    scene = look.new_scene(index, settings, "Gradient norms", _times(index))
+    scene.layout = Split(
+        "vertical", gradient_heat_map(scene, index, settings, pane=(1280, 360)), _lines(scene, norms), 0.5
+    )
     return scene
 
 
-def _heat_map(scene: Scene, index: Index, norms: GradientNormsIndex) -> View:
-    image = scene.read(norms["heat_map"])
-    names = scene.read(norms["labels"])
-    now = scene.read(norms["now"])
+def gradient_heat_map(scene: Scene, index: Index, settings: Settings, *, pane: tuple[int, int]) -> View:
+    """The heat map alone."""
+    norms = index["gradient_norms"]
+    assert norms is not None
+    heat = norms["heat_map"]
     colours = scene.colour_map(
-        "log10_norm",
-        **colour_maps.magnitude(*norms["log_range"]),
+        heat["array"],
+        **colour_maps.chosen(settings.colours, *heat["range"], is_signed=False),
         # A norm of zero, whose logarithm is minus infinity: a dead variable must not look small.
         UseBelowRangeColor=1,
         BelowRangeColor=[0.0, 0.0, 0.0],
     )
-    width = float(norms["steps"])
-    height = norms["row_height"] * len(norms["variables"])
-    scale = 1.0 / width
-    left = norms["label_width"] * scale
-    middle = [(1.0 + _BAR - left) / 2, scale * height / 2 - 0.02, 0.0]
-    view = look.render_view(
+    wide = pane[0] > 1000
+    note = " of every variable (black: zero, grey: none)" if wide else "s"
+    what = f"{look.run_name(index)}: L2 norm of the gradient" if wide else "gradient norm"
+    return heat_map_view(
         scene,
-        "heat map",
-        position=[middle[0], middle[1], 5.0],
-        focus=middle,
-        up=[0.0, 1.0, 0.0],
-        parallel_scale=max((left + 1.0 + _BAR + 0.04) / 2 / _ASPECT, 0.75 * scale * height),
-        axes={
-            "XTitle": "step",
-            "DataScale": [scale, scale, scale],
-            "ShowGrid": 0,
-            # The names are left of it, where no step is.
-            "UseCustomBounds": 1,
-            "CustomBounds": [0.0, 1.0, 0.0, scale * height, 0.0, 0.0],
-            "AxesToLabel": 2,  # below, not above
-            **look.ticks("X", (0, norms["steps"]), 12),
-            **look.no_ticks("Y"),
-            **look.no_ticks("Z"),
-        },
+        heat,
+        norms["now"],
+        colours,
+        name="heat map",
+        x="step",
+        bar="log10 of the norm" if wide else "log10",
+        title=what + note,
+        pane=pane,
+        most_ticks=12 if wide else 6,
     )
-    drawn = scene.transform("heat map drawn", image, Scale=[scale, scale, scale])
-    view.show(
-        drawn,
-        "StructuredGridRepresentation",
-        Representation="Surface",
-        **look.by_array("log10_norm", colours, "CELLS", flat=True),
-    )
-    labels = scene.transform("names drawn", names, Scale=[scale, scale, scale])
-    view.show(
-        labels, "GeometryRepresentation", Representation="Surface", **look.one_colour(look.INK, flat=True)
-    )
-    tall = [scale, scale * height, 1.0]
-    line = scene.transform("now drawn", now, Scale=tall, Position=[0.0, 0.0, 0.01])
-    view.show(
-        line,
-        "GeometryRepresentation",
-        Representation="Surface",
-        LineWidth=3.0,
-        **look.one_colour(look.NOW, flat=True),
-    )
-    look.colour_bar(view, colours, "log10 of the norm", Position=[0.92, 0.2])
-    look.caption(
-        scene,
-        view,
-        "caption",
-        f"{look.run_name(index)}: L2 norm of the gradient of every variable (black: zero, grey: none)",
-    )
-    look.epoch_caption(scene, view, "epoch", now)
-    return view
+
+
+def _times(index: Index) -> Times:
+    if index["epochs"]["epochs"]:
+        return index["epochs"]
+    return {"epochs": [index["run"]["epochs"]], "steps": [float(index["run"]["steps"])]}
 
 
 def _lines(scene: Scene, norms: GradientNormsIndex) -> View:
     table = scene.read(norms["lines"])
-    columns = norms["variables"]
+    columns = norms["heat_map"]["rows"]
     kernels = [name for name in columns if name.endswith("kernel")] or columns
     shown = _spread(kernels)
     mean = f", geometric mean of {norms['steps_per_column']} steps" * (norms["steps_per_column"] > 1)
     gaps = " (a gap: zero or none)" if norms["gaps"] else ""
     count = f"{len(shown)} of {len(kernels)} kernels" if len(shown) < len(kernels) else "all kernels"
-    logs = [norms["log_ranges"][norms["variables"].index(name)] for name in shown]
+    logs = [norms["log_ranges"][columns.index(name)] for name in shown]
     low, high = min(log[0] for log in logs), max(log[1] for log in logs)
     view = look.chart(
         scene,

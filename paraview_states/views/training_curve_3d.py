@@ -5,13 +5,14 @@ from __future__ import annotations
 from tensorview_insitu.index import Index
 
 from .. import colour_maps, look
+from ..impossible import ImpossibleViewError
 from ..scene import Scene
-from .impossible import ImpossibleViewError
+from ..settings import Settings
 
 _BOX = (2.0, 1.1, 1.0)  # how long epochs, loss and metric are drawn
 
 
-def training_curve_3d(index: Index) -> Scene:
+def training_curve_3d(index: Index, settings: Settings) -> Scene:
     """The paper's figure 2: a coloured tube for training, a thin one for validation."""
     curve = index["curve"]
     if curve is None:
@@ -20,7 +21,7 @@ def training_curve_3d(index: Index) -> Scene:
     ranges = (curve["epoch_range"], curve["loss_range"], curve["metric_range"])
     scale = [look.scale_to(length, extent) for length, extent in zip(_BOX, ranges, strict=True)]
     centre = [s * (low + high) / 2 for s, (low, high) in zip(scale, ranges, strict=True)]
-    scene = Scene(f"Training curve in 3-D of {look.run_name(index)}", index["epochs"])
+    scene = look.new_scene(index, settings, "Training curve in 3-D", index["epochs"])
 
     training = scene.read(curve["training"])
     drawn = scene.transform("training scaled", training, Scale=scale)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from tensorview_insitu.index import Index, MetricIndex
 
 from .. import look
+from ..impossible import ImpossibleViewError
 from ..look import Line
 from ..scene import Node, Scene, Split, View
-from .impossible import ImpossibleViewError
+from ..settings import Settings
 
 
-def training_curves(index: Index) -> Scene:
+def training_curves(index: Index, settings: Settings) -> Scene:
     """The paper's figures 3 and 4. Normalised is min-max: each curve from its least (0) to its most (1)."""
     metrics = index["metrics"]
     if not metrics or metrics[0]["training"] is None:
         raise ImpossibleViewError("the run has no loss at an epoch's end")
-    scene = Scene(f"Training curves of {look.run_name(index)}", index["epochs"])
+    scene = look.new_scene(index, settings, "Training curves", index["epochs"])
     table = index["tables"]["epochs"]
     raw = scene.read(table["file"])
     normalised = scene.read(index["tables"]["epochs_normalised"]["file"])
@@ -35,6 +36,20 @@ def training_curves(index: Index) -> Scene:
             look.draw_lines(view, now, "epoch", [line], others=others, association=look.POINTS)
     scene.layout = Split("vertical", _beside(upper), _beside(lower))
     return scene
+
+
+def curve_view(scene: Scene, index: Index, metric: MetricIndex) -> View:
+    """One metric over the epochs, with a line at the current one."""
+    table = index["tables"]["epochs"]
+    view = _raw(scene, scene.read(table["file"]), metric, table["columns"])
+    curve = index["curve"]
+    if curve is not None and metric["name"] == "loss":
+        now = scene.read(curve["now_line"])
+        others = [curve["metric"], "share"]
+        look.draw_lines(
+            view, now, "epoch", [Line("loss", "now", look.NOW)], others=others, association=look.POINTS
+        )
+    return view
 
 
 def _raw(scene: Scene, source: Node, metric: MetricIndex, columns: list[str]) -> View:

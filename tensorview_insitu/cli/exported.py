@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tensorview_insitu.cli.export import export
+
+if TYPE_CHECKING:
+    from tensorview_insitu.paraview_states.settings import Settings
 
 
 def export_folder(path: str) -> Path:
@@ -25,7 +29,9 @@ def export_folder(path: str) -> Path:
     return folder
 
 
-def ready_state(folder: Path, view: str, scratch: Path, *, allow_code: bool = False) -> Path:
+def ready_state(
+    folder: Path, view: str, scratch: Path, *, settings: Settings | None = None, allow_code: bool = False
+) -> Path:
     """A .pvsm whose data files are where `folder` is now.
 
     Ours is written again in place. One that a user has edited is left alone; if its folder was moved, a
@@ -35,6 +41,7 @@ def ready_state(folder: Path, view: str, scratch: Path, *, allow_code: bool = Fa
         folder: the folder of index.json.
         view: its name.
         scratch: a folder for the copy.
+        settings: of the view.
         allow_code: open it also when it holds code, which ours never does.
 
     Raises:
@@ -44,8 +51,13 @@ def ready_state(folder: Path, view: str, scratch: Path, *, allow_code: bool = Fa
     from tensorview_insitu.paraview_states.relocate import relocated
     from tensorview_insitu.paraview_states.states import STATE_FOLDER, write_states
 
-    write_states(folder, [view])
+    report = write_states(folder, [view], settings)
     state = folder / STATE_FOLDER / f"{view}.pvsm"
+    if state in report.kept and settings is not None and settings.changed():
+        raise ValueError(
+            f"{state} was edited since it was written, and is not written over. Expected no settings for "
+            "it; move it away to have a new one."
+        )
     if not allow_code:
         refuse_code(state)
     text = relocated(state, folder)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tensorview_insitu.cli.command import add_allow_code, add_command
+from tensorview_insitu.cli.settings import add_settings, settings_of
 
-_DEFAULT_VIEW = "kernel_propagation"
+_DEFAULT_VIEW = "dashboard"
 
 
 def add_to(commands: Any) -> None:
@@ -28,6 +29,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--view", default=_DEFAULT_VIEW, metavar="V", help=f"which view (default: {_DEFAULT_VIEW})"
     )
+    add_settings(parser)
     add_allow_code(parser)
 
 
@@ -38,9 +40,12 @@ def run(options: argparse.Namespace) -> int:
     from tensorview_insitu.paraview_states.views import check_view
 
     check_view(options.view)
+    settings = settings_of(options)
     folder = export_folder(options.path)
     with tempfile.TemporaryDirectory() as scratch:
-        state = ready_state(folder, options.view, Path(scratch), allow_code=options.allow_code)
+        state = ready_state(
+            folder, options.view, Path(scratch), settings=settings, allow_code=options.allow_code
+        )
         program = find("paraview")
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise NoParaViewError(

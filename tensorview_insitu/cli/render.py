@@ -11,10 +11,14 @@ import subprocess
 import tempfile
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tensorview_insitu.cli.command import add_allow_code, add_command
 from tensorview_insitu.cli.progress import progress_bar
+from tensorview_insitu.cli.settings import add_settings, settings_of
+
+if TYPE_CHECKING:
+    from tensorview_insitu.paraview_states.settings import Settings
 
 _FRAMES_WORTH_A_PROCESS = 8
 _FRAMES_PER_SECOND = 5
@@ -35,6 +39,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--all", action="store_true", help="a picture for every time step, not only the last")
     parser.add_argument("--movie", action="store_true", help="a movie too: MP4 with ffmpeg, else OGV or AVI")
     parser.add_argument("--jobs", type=int, metavar="N", help="processes side by side (default: by frames)")
+    add_settings(parser)
     add_allow_code(parser)
 
 
@@ -47,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
         every_time=options.all,
         movie=options.movie,
         jobs=_jobs(options.jobs),
+        settings=settings_of(options),
         allow_code=options.allow_code,
     ):
         print(path)
@@ -61,6 +67,7 @@ def render(
     every_time: bool = False,
     movie: bool = False,
     jobs: int | None = None,
+    settings: Settings | None = None,
     allow_code: bool = False,
 ) -> list[Path]:
     """Render views of a run; the pictures and movies made.
@@ -72,6 +79,7 @@ def render(
         every_time: a picture for every time step.
         movie: a movie too.
         jobs: how many processes; None chooses by the number of frames.
+        settings: of the views.
         allow_code: render also states that hold code, which ours never do.
     """
     from tensorview_insitu.cli.exported import export_folder
@@ -83,12 +91,12 @@ def render(
         check_view(name)
     pvpython = find("pvpython")
     folder = export_folder(path).resolve()
-    report = write_states(folder, views)
+    report = write_states(folder, views, settings)
     names = views or sorted({p.stem for p in [*report.written, *report.kept] if p.suffix == ".pvsm"})
     made: list[Path] = []
     with display() as environment, tempfile.TemporaryDirectory() as scratch:
         for name in names:
-            job = _Job(folder, name, size, Path(scratch), pvpython, environment, allow_code)
+            job = _Job(folder, name, settings, size, Path(scratch), pvpython, environment, allow_code)
             made += job.last_picture(jobs) if not every_time and not movie else job.frames(jobs)
             made += job.movie() if movie else []
     return made
@@ -101,6 +109,7 @@ class _Job:
         self,
         folder: Path,
         view: str,
+        settings: Settings | None,
         size: tuple[int, int],
         scratch: Path,
         pvpython: str,
@@ -109,13 +118,14 @@ class _Job:
     ) -> None:
         from tensorview_insitu.cli.exported import ready_state
         from tensorview_insitu.index import read_index
+        from tensorview_insitu.paraview_states.settings import Settings
         from tensorview_insitu.paraview_states.views import VIEWS
 
         self._images = folder / "images"
         self._view, self._size = view, size
         self._scratch, self._pvpython, self._environment = scratch, pvpython, environment
-        self._times = VIEWS[view](read_index(folder)).times
-        self._state = ready_state(folder, view, scratch, allow_code=allow_code)
+        self._times = VIEWS[view](read_index(folder), settings or Settings()).times
+        self._state = ready_state(folder, view, scratch, settings=settings, allow_code=allow_code)
 
     def last_picture(self, jobs: int | None) -> list[Path]:
         file = self._images / f"{self._view}.png"

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tensorview_insitu.export.collection import write_collection
 from tensorview_insitu.export.files import Target, finite_range, plain_name, spread
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.table import write_table
+from tensorview_insitu.export.time_series import write_time_series
 from tensorview_insitu.index import CurveIndex, MetricIndex, Range, TableIndex
 from tensorview_insitu.run.reader import Run
 
@@ -135,7 +135,7 @@ def _write_line(target: Target, file: str, points: NDArray[Any], metric: str, ep
 def _write_now(target: Target, points: NDArray[Any], metric: str, epochs: pd.DataFrame) -> str:
     steps = epochs["step"].to_numpy()
     good = np.isfinite(points).all(axis=1)
-    files = []
+    moments = []
     for i in spread(len(points)):
         # Once it diverged, the marker stays where the curve ends; before it begins, at its beginning.
         before = np.flatnonzero(good[: i + 1])
@@ -145,15 +145,14 @@ def _write_now(target: Target, points: NDArray[Any], metric: str, epochs: pd.Dat
             one = slice(at, at + 1)
             arrays = _arrays(points[one], metric, steps[one])
             write_poly_data(target.path(f"curves/{name}"), points[one], vertices=True, point_data=arrays)
-        files.append((float(points[i, 0]), name))
-    write_collection(target.path("curves/now.pvd"), files)
-    return "curves/now.pvd"
+        moments.append((float(points[i, 0]), float(steps[i]), name))
+    return write_time_series(target, "curves/now.pvd", moments)
 
 
 def _write_now_line(
     target: Target, epochs: pd.DataFrame, metric: str, loss_range: Range, metric_range: Range
 ) -> str:
-    files = []
+    moments = []
     for i in spread(len(epochs)):
         epoch, step = float(epochs["epoch"].iloc[i]), int(epochs["step"].iloc[i])
         name = f"now_line_{step:07d}.vtp"
@@ -168,9 +167,8 @@ def _write_now_line(
                 "share": np.array([0.0, 1.0], np.float32),
             },
         )
-        files.append((epoch, name))
-    write_collection(target.path("curves/now_line.pvd"), files)
-    return "curves/now_line.pvd"
+        moments.append((epoch, float(step), name))
+    return write_time_series(target, "curves/now_line.pvd", moments)
 
 
 def _arrays(points: NDArray[Any], metric: str, steps: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -26,6 +26,7 @@ def write_poly_data(
     lines: Sequence[NDArray[Any]] = (),
     quads: NDArray[Any] | None = None,
     point_data: Mapping[str, NDArray[Any]] | None = None,
+    cell_data: Mapping[str, NDArray[Any]] | None = None,
 ) -> None:
     """Write one piece of geometry.
 
@@ -36,6 +37,7 @@ def write_poly_data(
         lines: each the numbers of its points.
         quads: `(faces, 4)`, the numbers of their points.
         point_data: arrays `(points,)`; NaN is kept.
+        cell_data: arrays `(cells,)`, in the order vertices, lines, faces.
 
     Raises:
         OSError: the file cannot be written.
@@ -50,10 +52,11 @@ def write_poly_data(
         data.SetLines(_cells(lines))
     if quads is not None and len(quads):
         data.SetPolys(_cells(quads))
-    for name, array in (point_data or {}).items():
-        vtk_array = numpy_to_vtk(np.ascontiguousarray(array), deep=True)
-        vtk_array.SetName(name)
-        data.GetPointData().AddArray(vtk_array)
+    for arrays, place in ((point_data, data.GetPointData()), (cell_data, data.GetCellData())):
+        for name, array in (arrays or {}).items():
+            vtk_array = numpy_to_vtk(np.ascontiguousarray(array), deep=True)
+            vtk_array.SetName(name)
+            place.AddArray(vtk_array)
     save(path, data)
 
 
@@ -82,7 +85,10 @@ def grid_quads(columns: int, rows: int, first: int = 0) -> NDArray[np.int64]:
 
 
 def _cells(cells: Sequence[NDArray[Any]] | NDArray[Any]) -> vtkCellArray:
-    offsets = np.concatenate([[0], np.cumsum([len(cell) for cell in cells])])
+    if isinstance(cells, np.ndarray):
+        offsets = np.arange(len(cells) + 1) * cells.shape[1]
+    else:
+        offsets = np.concatenate([[0], np.cumsum([len(cell) for cell in cells])])
     array = vtkCellArray()
     array.SetData(
         numpy_to_vtkIdTypeArray(offsets.astype(np.int64), deep=True),

@@ -7,10 +7,14 @@ from pathlib import Path
 
 from tensorview_insitu import __version__
 from tensorview_insitu.export.curves import export_curve, export_tables, metrics_of
+from tensorview_insitu.export.feature_maps import export_feature_maps
 from tensorview_insitu.export.files import Target
 from tensorview_insitu.export.gradient_norms import export_gradient_norms
-from tensorview_insitu.export.kernels import export_kernel_table, export_layer
+from tensorview_insitu.export.kernel_table import export_kernel_table
+from tensorview_insitu.export.layer import Exported, export_layer
+from tensorview_insitu.export.layer_health import export_layer_health
 from tensorview_insitu.export.names import safe_names
+from tensorview_insitu.export.network import export_network
 from tensorview_insitu.index import (
     FORMAT,
     INDEX_FILE,
@@ -70,7 +74,12 @@ def export_run(
         tables["gradient_norms"] = gradients[1]
     exported = _export_layers(run, target, chosen, every, progress)
     if layers is not None:
-        tables |= _export_kernel_tables(run, target, exported, every, notes)
+        tables |= _export_kernel_tables(run, target, [one.index for one in exported], every, notes)
+    maps, dead = export_feature_maps(run, target)
+    norms = {(one.index["name"], name): n for one in exported for name, n in one.norms.items()}
+    health, health_now = export_layer_health(run, target, norms)
+    blocks = [one.block for one in exported if one.block is not None]
+    network = export_network(target, blocks, run.gradient_norms())
     steps = run.steps()
     about = run.identity
     run_index: RunIndex = {
@@ -86,12 +95,21 @@ def export_run(
         "version": VERSION,
         "made_by": __version__,
         "run": run_index,
-        "epochs": [float(epoch) for epoch in epochs.get("epoch", [])],
+        "epochs": {
+            "epochs": [float(epoch) for epoch in epochs.get("epoch", [])],
+            "steps": [float(step) for step in epochs["step"]],
+        },
         "tables": tables,
         "metrics": metrics,
         "curve": curve,
         "gradient_norms": gradients[0] if gradients is not None else None,
-        "layers": exported,
+        "layers": [one.index for one in exported],
+        "distributions": [index for one in exported for index in one.distributions],
+        "feature_maps": maps,
+        "dead_filters": dead,
+        "health": health,
+        "health_now": health_now,
+        "network": network,
         "notes": notes,
     }
     write_index(target.folder, index)
@@ -127,7 +145,7 @@ def _export_layers(
     chosen: dict[str, list[str]],
     every: int,
     progress: Callable[[int, int], None],
-) -> list[LayerIndex]:
+) -> list[Exported]:
     kinds = {layer["path"]: layer["class"] for layer in run.identity.get("layers", [])}
     # Names for all layers of the run, so that a layer's folder does not depend on what else is asked for.
     folders = safe_names(dict.fromkeys(layer for layer, _ in run.variables()))

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from tensorview_insitu.paraview_states.views import VIEWS
 
 from tensorview_insitu.cli import demo, export, info, open_state, pack, render, verify
 from tensorview_insitu.cli.main import main
@@ -61,7 +62,7 @@ def test_export_tells_what_it_made(copied_run, capsys):
     assert main(["export", str(copied_run.folder), "--every", "2"]) == 0
     lines = capsys.readouterr().out.split("\n")
     assert lines[0].endswith("paraview/index.json")
-    assert sum(line.endswith(".pvsm") for line in lines) == 4
+    assert sum(line.endswith(".pvsm") for line in lines) == len(VIEWS)
 
 
 def test_packing_a_packed_run_does_no_harm(copied_run, capsys):
@@ -115,7 +116,7 @@ def test_images_of_any_size_and_mode_become_grey_200_by_200(tmp_path):
         (["export", "{run}", "-o", "{tmp}/o", "--layer", "conv9"], 'No layer "conv9" in this run. It holds'),
         (["export", "{run}", "-o", "{tmp}/o", "--every", "0"], "Expected every to be a positive int."),
         (["export", "{run}", "-o", "{tmp}/file.txt"], "File exists: '{tmp}/file.txt'"),
-        (["render", "{run}", "--view", "loss"], 'No view "loss". There are: training_curve_3d,'),
+        (["render", "{run}", "--view", "loss"], 'No view "loss". There are: dashboard,'),
         (["render", "{run}", "--size", "big"], "Expected --size as WIDTHxHEIGHT in pixels, as"),
         (["render", "{run}", "--jobs", "0"], "Expected --jobs to be a positive number. Received: 0"),
         (["open", "{run}", "--view", "loss"], 'No view "loss". There are'),

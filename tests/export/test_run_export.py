@@ -91,14 +91,14 @@ def test_the_curve_goes_through_the_epochs_losses_and_accuracies(run, exported):
 def test_the_heat_map_holds_the_logarithm_of_every_norm(run, exported):
     norms = run.gradient_norms()
     index = read_index(exported)["gradient_norms"]
-    _, cells, data = read_image(exported / index["heat_map"])
-    expected = np.log10(norms[index["variables"]].to_numpy(np.float64)).astype(np.float32)
+    _, cells, data = read_image(exported / index["heat_map"]["file"])
+    expected = np.log10(norms[index["heat_map"]["rows"]].to_numpy(np.float64)).astype(np.float32)
     np.testing.assert_array_equal(cells["log10_norm"][:, ::-1, 0], expected)
     assert data.GetSpacing()[0] == 1.0
-    low, high = index["log_range"]
+    low, high = index["heat_map"]["range"]
     assert low == expected.min() and high == expected.max()
     lines = pd.read_csv(exported / index["lines"])
-    np.testing.assert_array_equal(lines[index["variables"]], norms[index["variables"]])
+    np.testing.assert_array_equal(lines[index["heat_map"]["rows"]], norms[index["heat_map"]["rows"]])
 
 
 def test_tables_are_tidy_and_equal_to_the_run(run, exported):
@@ -130,7 +130,7 @@ def test_a_layers_kernel_as_a_long_table_when_asked_for(run, tmp_path):
 
 
 def test_a_long_table_is_cut_and_says_so(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("tensorview_insitu.export.kernels._MOST_TABLE_ROWS", 100)
+    monkeypatch.setattr("tensorview_insitu.export.kernel_table._MOST_TABLE_ROWS", 100)
     export_run(run, tmp_path, layers=["conv1"])
     assert len(pd.read_csv(tmp_path / "tables/conv1_kernel.csv")) == 100
     assert "was cut at 100 of 360 rows" in read_index(tmp_path)["notes"][0]
@@ -151,12 +151,20 @@ def test_exporting_again_writes_only_what_is_new(tmp_path):
     export_run(run)
     after = times_of_files(folder)
     new = {p.relative_to(folder).as_posix() for p in after if p not in before}
-    assert {"layers/conv1/kernel_0000039.vti", "layers/conv1/profile_0000039.vtp"} <= new
-    unchanged = [p for p in before if "_00" in p.name and p.parent.parent.name == "layers"]
+    assert {"layers/conv1/kernel_0000039.vti", "layers/conv1/sheets_0000039.vtp"} <= new
+    # A path's principal components and a distribution's bins are those of all epochs.
+    unchanged = [
+        p
+        for p in before
+        if "_00" in p.name
+        and p.parent.parent.name == "layers"
+        and not p.name.startswith(("path", "distribution"))
+    ]
     assert len(unchanged) > 20 and all(after[p] == before[p] for p in unchanged)
     assert [t for t, _ in read_collection(folder / "layers/conv1/kernel.pvd")] == [0, 1, 2, 3]
     index = read_index(folder)
-    assert index["epochs"] == [1, 2, 3] and index["layers"][0]["sheets"]["times"] == [0, 1, 2, 3]
+    assert index["epochs"]["epochs"] == [1, 2, 3]
+    assert index["layers"][0]["sheets"]["times"] == {"epochs": [0, 1, 2, 3], "steps": [0, 13, 26, 39]}
 
 
 def test_an_export_of_another_run_is_written_anew(run, tmp_path):
@@ -220,9 +228,18 @@ def test_an_export_before_the_first_epoch_ended(tmp_path):
     run = Run.open(tmp_path / "run")
     folder = export_run(run).parent
     index = read_index(folder)
-    assert index["epochs"] == [] and index["curve"] is None and index["metrics"] == []
+    assert (
+        index["epochs"] == {"epochs": [], "steps": []} and index["curve"] is None and index["metrics"] == []
+    )
     report = write_states(folder)
-    assert set(report.impossible) == {"training_curve_3d", "training_curves"}
+    impossible = {
+        "training_curve_3d",
+        "training_curves",
+        "weight_trajectory",
+        "feature_maps",
+        "layer_health",
+    }
+    assert set(report.impossible) == impossible
     assert len(read_collection(folder / index["gradient_norms"]["now"])) == 1
 
 
@@ -233,14 +250,16 @@ def test_a_long_run_is_drawn_in_at_most_a_thousand_columns(tmp_path, monkeypatch
     folder = export_run(run).parent
     index = read_index(folder)["gradient_norms"]
     assert index["steps_per_column"] == 3
-    _, cells, _ = read_image(folder / index["heat_map"])
+    _, cells, _ = read_image(folder / index["heat_map"]["file"])
     norms = run.gradient_norms()["classes/kernel"].to_numpy(np.float64)
-    row = len(index["variables"]) - 1 - index["variables"].index("classes/kernel")
+    row = len(index["heat_map"]["rows"]) - 1 - index["heat_map"]["rows"].index("classes/kernel")
     np.testing.assert_allclose(cells["log10_norm"][1, row, 0], np.log10(norms[3:6]).mean(), rtol=1e-5)
 
 
 def test_mistakes_are_told(run, tmp_path):
-    with pytest.raises(NotInRunError, match='No layer "conv9" in this run. It holds: conv1, conv2, classes'):
+    with pytest.raises(
+        NotInRunError, match='No layer "conv9" in this run. It holds: conv1, norm, conv2, classes'
+    ):
         export_run(run, tmp_path, layers=["conv9"])
     with pytest.raises(ValueError, match="Expected every to be a positive int. Received: every=0"):
         export_run(run, tmp_path, every=0)

@@ -34,7 +34,7 @@ UNUSED = {
     "TransferFunction2D", "Camera3DManipulators", "FXAAHardContrastThreshold", "LODThreshold",
 }  # fmt: skip
 # An empty list of arrays to read means all of them, as does a list that names all.
-READ_ALL = {"PointArrays", "PointArrayStatus", "CellArrayStatus", "Vectors"}
+READ_ALL = {"PointArrays", "PointArrayStatus", "CellArrays", "CellArrayStatus", "Vectors"}
 
 
 def main(program, out, times):

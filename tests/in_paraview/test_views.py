@@ -120,7 +120,7 @@ def test_paraview_shows_the_curves_of_the_run(routes, run):
 
 def test_paraview_shows_the_weights_of_the_run(routes, run, exported):
     kernel = run.variable("conv1", "kernel").values[:, :, :, 0, :]
-    low, high = read_index(exported)["layers"][0]["sheets"]["range"]
+    low, high = next(la for la in read_index(exported)["layers"] if la["name"] == "conv1")["sheets"]["range"]
     for held in routes("kernel_propagation"):
         sheet = held.arrays["1:cell (0, 2):point:weight"].reshape(5, 8)
         np.testing.assert_array_equal(sheet, kernel[:, 0, 2, :])
@@ -133,22 +133,30 @@ def test_paraview_shows_the_weights_of_the_run(routes, run, exported):
         np.testing.assert_allclose(points[:, 0].max(), 2.0, rtol=1e-6)
         np.testing.assert_allclose(points[:, 1].max(), 2.0, rtol=1e-6)
         # A chart line is one cell of the profile.
-        np.testing.assert_array_equal(held.arrays["1:line (0, 2) now:point:weight"], kernel[4, 0, 2, :])
-        np.testing.assert_array_equal(held.arrays["1:line (0, 2) first:point:weight"], kernel[0, 0, 2, :])
+        np.testing.assert_array_equal(
+            held.arrays["1:line conv1: at the first and the current epoch (0, 2) now:point:weight"],
+            kernel[4, 0, 2, :],
+        )
+        np.testing.assert_array_equal(
+            held.arrays["1:line conv1: at the first and the current epoch (0, 2) first:point:weight"],
+            kernel[0, 0, 2, :],
+        )
 
 
 def test_paraview_shows_the_gradient_norms_of_the_run(routes, run):
     norms = run.gradient_norms()
     variables = [c for c in norms.columns if "/" in c]
     for held in routes("gradient_norms"):
-        heat = held.arrays["1:heat_map.vti:cell:log10_norm"].reshape(len(variables), len(norms))[::-1]
+        heat = held.arrays["1:log10_norm.vti:cell:log10_norm"].reshape(len(variables), len(norms))[::-1]
         np.testing.assert_array_equal(
             heat.T, np.log10(norms[variables].to_numpy(np.float64)).astype(np.float32)
         )
         np.testing.assert_allclose(held.arrays["1:lines.csv:row:conv1/kernel"], norms["conv1/kernel"])
         # The line stands at the last step of the epoch shown: 13 steps an epoch, drawn from 0 to 1.
         for number, time in enumerate(TIMES):
-            np.testing.assert_allclose(held.arrays[f"{number}:now drawn:points"][:, 0], time / 4, rtol=1e-6)
+            np.testing.assert_allclose(
+                held.arrays[f"{number}:heat map now:points"][:, 0], time / 4, rtol=1e-6
+            )
 
 
 def test_times_are_the_runs_epochs(routes):
@@ -167,12 +175,12 @@ def test_nan_reaches_paraview(pvpython, run, tmp_path):
 
     folder = export_run(run, tmp_path / "export").parent
     index = read_index(folder)["gradient_norms"]
-    heat = np.full((index["steps"], len(index["variables"])), np.nan, np.float32)
+    heat = np.full((index["steps"], len(index["heat_map"]["rows"])), np.nan, np.float32)
     heat[3, 2], heat[4, 2] = 1.5, -np.inf
-    write_image_data(folder / index["heat_map"], cell_data={"log10_norm": heat})
+    write_image_data(folder / index["heat_map"]["file"], cell_data={"log10_norm": heat})
     write_states(folder)
     (tmp_path / "out").mkdir()
     pvpython("inspect_scene.py", folder / "states/gradient_norms.pvsm", tmp_path / "out", 4.0)
-    shown = np.load(tmp_path / "out/arrays.npz")["0:heat_map.vti:cell:log10_norm"]
+    shown = np.load(tmp_path / "out/arrays.npz")["0:log10_norm.vti:cell:log10_norm"]
     np.testing.assert_array_equal(shown, heat.ravel(order="F"))
     shutil.rmtree(folder)

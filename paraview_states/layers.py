@@ -1,0 +1,37 @@
+"""Which layer of an export a view shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from tensorview_insitu.index import Index, LayerIndex
+
+from .impossible import ImpossibleViewError
+
+_Part = TypeVar("_Part")
+
+
+def layers_with(
+    index: Index, part: Callable[[LayerIndex], _Part | None], what: str, name: str | None
+) -> list[tuple[str, _Part]]:
+    """The layers that have what a view shows; only `name`, if that is given.
+
+    Args:
+        index: of the export.
+        part: takes what the view shows from a layer.
+        what: that, in a word.
+        name: a layer's name.
+
+    Raises:
+        ImpossibleViewError: no layer has it.
+        ValueError: that layer has not.
+    """
+    having = [(layer["name"], found) for layer in index["layers"] if (found := part(layer)) is not None]
+    if not having:
+        raise ImpossibleViewError(f"no {what} was exported")
+    chosen = [pair for pair in having if name is None or pair[0] == name]
+    if not chosen:
+        names = ", ".join(layer for layer, _ in having)
+        raise ValueError(f'No layer "{name}" with a {what} in this export. It holds: {names}.')
+    return chosen

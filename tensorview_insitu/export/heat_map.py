@@ -1,0 +1,64 @@
+"""Write a heat map: rows with names over columns of time, as image data and text beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tensorview_insitu.export.files import Target, finite_range, spread
+from tensorview_insitu.export.image_data import write_image_data
+from tensorview_insitu.export.labels import Label, write_labels
+from tensorview_insitu.index import HeatMapIndex
+
+_MOST_LABELS = 14
+_LARGEST = 0.05  # letters, in the same units
+
+
+def write_heat_map(
+    target: Target,
+    folder: str,
+    array: str,
+    names: Sequence[str],
+    values: NDArray[np.float32],
+    extent: tuple[float, float],
+    *,
+    height: float,
+) -> HeatMapIndex:
+    """Write a heat map.
+
+    Args:
+        target: where to.
+        folder: of its files.
+        array: the name of the values.
+        names: of the rows, from the top.
+        values: `(columns, rows)`.
+        extent: the time at which the first column begins and the last ends.
+        height: of the map, in units of its width.
+    """
+    width = extent[1] - extent[0]
+    row_height = height * width / len(names)
+    write_image_data(
+        target.path(f"{folder}/{array}.vti"),
+        cell_data={array: np.asarray(values, np.float32)[:, ::-1, None]},
+        origin=(extent[0], 0.0, 0.0),
+        spacing=(width / len(values), row_height, 1.0),
+    )
+    shown = spread(len(names), _MOST_LABELS)
+    size = min(0.62 * row_height * max(1.0, len(names) / len(shown)), _LARGEST * width)
+    labels = [
+        Label(names[row], extent[0] - 0.6 * size, (len(names) - 1 - row + 0.5) * row_height, size)
+        for row in shown
+    ]
+    left, _ = write_labels(target.path(f"{folder}/{array}_names.vtp"), labels)
+    return {
+        "array": array,
+        "file": f"{folder}/{array}.vti",
+        "labels": f"{folder}/{array}_names.vtp",
+        "rows": list(names),
+        "range": finite_range(values),
+        "extent": extent,
+        "height": row_height * len(names),
+        "label_width": extent[0] - left,
+    }
