@@ -13,6 +13,7 @@ from .quantities import Normalization as Normalization
 from .quantities import Statistics as Statistics
 from .quantities import UpdateNorms as UpdateNorms
 from .recorder import InSituRecorder as InSituRecorder
+from .render import Render as Render
 from .schedule import every_epochs as every_epochs
 from .schedule import first_then as first_then
 from .schedule import log_spaced as log_spaced

@@ -38,6 +38,7 @@ from .quantities import (
     Quantity,
     UpdateQuantity,
 )
+from .render import Render
 from .taps.tap import Copies, Drained, Piece, PredictionTap, Tap, Wanted
 from .termination import Termination
 from .thinning import Thinner, step_stride
@@ -92,6 +93,7 @@ class InSituRecorder(keras.callbacks.Callback):
         overwrite: replace an older run in that folder.
         resume: go on with an older run in that folder, if there is one: steps count on from its last.
         budget: what the recording may cost; without one nothing is ever thinned.
+        render: have pictures made while it trains.
         durability: `"rename"`, files survive whatever happens to the process; `"fsync"`, also a power loss.
         strict: raise where the recorder would otherwise warn and let the training go on: for those to
             whom a training without its record is worth nothing.
@@ -113,6 +115,7 @@ class InSituRecorder(keras.callbacks.Callback):
         overwrite: bool = False,
         resume: bool = False,
         budget: Budget | None = None,
+        render: Render | None = None,
         durability: Literal["rename", "fsync"] = "rename",
         strict: bool = False,
     ) -> None:
@@ -121,6 +124,8 @@ class InSituRecorder(keras.callbacks.Callback):
             raise ValueError("Expected overwrite=True or resume=True. Received both.")
         if budget is not None and not isinstance(budget, Budget):
             raise ValueError(f"Expected budget to be Budget(...) or None. Received: budget={budget!r}.")
+        if render is not None and not isinstance(render, Render):
+            raise ValueError(f"Expected render to be Render(...) or None. Received: render={render!r}.")
         if durability not in ("rename", "fsync"):
             raise ValueError(f'Expected durability to be "rename" or "fsync". Received: {durability!r}.')
         self.path = Path(path)
@@ -129,6 +134,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._resume = resume
         self._durable = durability == "fsync"
         self._strict = strict
+        self._render = render
         self._given_up = not _is_chief()
         if self._given_up:
             _log.info("InSituRecorder(%r) leaves the recording to the chief worker.", str(self.path))
@@ -214,6 +220,8 @@ class InSituRecorder(keras.callbacks.Callback):
             tapped = self.model.train_function
             self.model.train_function = self._telling_of_failure(self._tap.started(tapped))
             self.model.train_function.__dict__["tapped"] = tapped
+        if self._render is not None and (problem := self._render.start(self.path)):
+            self._note(problem)
         self._termination.listen()
 
     @_never_stops_training

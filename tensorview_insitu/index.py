@@ -239,6 +239,39 @@ class LayerIndex(TypedDict):
     trajectory: TrajectoryIndex | None
 
 
+class ComparedColumnIndex(TypedDict):
+    """A column of the table of all runs: of which run it is, and `training` or `validation`."""
+
+    column: str
+    run: int
+    kind: str
+
+
+class ComparedMetricIndex(TypedDict):
+    """One metric of several runs."""
+
+    name: str
+    columns: list[ComparedColumnIndex]
+
+
+class ComparedLayerIndex(TypedDict):
+    """One layer of several runs: arrays `weight_<run>`, and `difference_<run>` from run 0.
+
+    The `change_range` of its tiles is that of the differences.
+    """
+
+    layer: str
+    tiles: TilesIndex
+
+
+class ComparisonIndex(TypedDict):
+    """Several runs beside each other; runs are named by their number in `runs`."""
+
+    runs: list[str]
+    metrics: list[ComparedMetricIndex]
+    layers: list[ComparedLayerIndex]
+
+
 class Index(TypedDict):
     """All of index.json.
 
@@ -261,6 +294,7 @@ class Index(TypedDict):
     health: list[HeatMapIndex]
     health_now: str | None
     network: NetworkIndex | None
+    comparison: ComparisonIndex | None
     notes: list[str]
 
 

@@ -10,6 +10,7 @@ from ..impossible import ImpossibleViewError as ImpossibleViewError
 from ..scene import Scene
 from ..settings import Settings
 from .biases import biases
+from .compare import compare
 from .dashboard import dashboard
 from .distributions import distributions
 from .feature_maps import feature_maps
@@ -35,6 +36,7 @@ VIEWS: dict[str, Callable[[Index, Settings], Scene]] = {
     "gradient_norms": gradient_norms,
     "layer_health": layer_health,
     "distributions": distributions,
+    "compare": compare,
 }
 
 

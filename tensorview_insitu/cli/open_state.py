@@ -13,8 +13,6 @@ from typing import Any
 from tensorview_insitu.cli.command import add_allow_code, add_command
 from tensorview_insitu.cli.settings import add_settings, settings_of
 
-_DEFAULT_VIEW = "dashboard"
-
 
 def add_to(commands: Any) -> None:
     """Add this command."""
@@ -27,7 +25,7 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("path", metavar="RUN", help="the folder of a run")
     parser.add_argument(
-        "--view", default=_DEFAULT_VIEW, metavar="V", help=f"which view (default: {_DEFAULT_VIEW})"
+        "--view", metavar="V", help="which view (default: dashboard; of a comparison: compare)"
     )
     add_settings(parser)
     add_allow_code(parser)
@@ -37,15 +35,15 @@ def run(options: argparse.Namespace) -> int:
     """Open it, and wait until the window is closed."""
     from tensorview_insitu.cli.exported import export_folder, ready_state
     from tensorview_insitu.cli.paraview_process import NoParaViewError, find
+    from tensorview_insitu.index import read_index
     from tensorview_insitu.paraview_states.views import check_view
 
-    check_view(options.view)
+    view = options.view and check_view(options.view)
     settings = settings_of(options)
     folder = export_folder(options.path)
+    view = view or ("dashboard" if read_index(folder)["comparison"] is None else "compare")
     with tempfile.TemporaryDirectory() as scratch:
-        state = ready_state(
-            folder, options.view, Path(scratch), settings=settings, allow_code=options.allow_code
-        )
+        state = ready_state(folder, view, Path(scratch), settings=settings, allow_code=options.allow_code)
         program = find("paraview")
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise NoParaViewError(

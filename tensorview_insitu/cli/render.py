@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     for path in render(
         options.path,
         options.view,
-        size=_size(options.size),
+        size=size_of(options.size),
         every_time=options.all,
         movie=options.movie,
         jobs=_jobs(options.jobs),
@@ -199,7 +199,12 @@ class _Job:
             run_all(commands, self._environment, heard)
 
 
-def _size(text: str) -> tuple[int, int]:
+def size_of(text: str) -> tuple[int, int]:
+    """`"1920x1080"` as width and height.
+
+    Raises:
+        ValueError: it is no size.
+    """
     match = re.fullmatch(r"([1-9]\d{1,4})x([1-9]\d{1,4})", text)
     if match is None:
         raise ValueError(f"Expected --size as WIDTHxHEIGHT in pixels, as 1920x1080. Received: {text}")

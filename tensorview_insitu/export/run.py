@@ -110,6 +110,7 @@ def export_run(
         "health": health,
         "health_now": health_now,
         "network": network,
+        "comparison": None,
         "notes": notes,
     }
     write_index(target.folder, index)

@@ -1,0 +1,55 @@
+"""Follow a run in the ParaView window: paraview --script=live_window.py.
+
+The environment names the state (TENSORVIEW_INSITU_STATE) and the seconds between two looks
+(TENSORVIEW_INSITU_EVERY). Whenever the export has grown, its files are read again and time goes to the
+newest; whoever looks at an earlier time is left there. `tensorview-insitu live RUN --gui` does all of it.
+"""
+
+import os
+
+import paraview.simple
+from paraview.simple import *
+
+STATE = os.environ["TENSORVIEW_INSITU_STATE"]
+INDEX = os.path.join(os.path.dirname(os.path.dirname(STATE)), "index.json")
+EVERY = float(os.environ.get("TENSORVIEW_INSITU_EVERY", "5"))
+
+
+class Follower:
+    """Reads everything again when the export has grown."""
+
+    def __init__(self):
+        self.seen = self.changed()
+        self.view = GetRenderViews()[0]
+        interactor = self.view.GetInteractor()
+        interactor.AddObserver("TimerEvent", self.look)
+        interactor.CreateRepeatingTimer(int(EVERY * 1000))
+
+    def changed(self):
+        """When index.json, which is written last, was written."""
+        return os.stat(INDEX).st_mtime_ns
+
+    def look(self, *_):
+        """Once every so many seconds."""
+        try:
+            now = self.changed()
+        except OSError:  # it is being replaced
+            return
+        if now == self.seen:
+            return
+        self.seen = now
+        animation = GetAnimationScene()
+        was_at_end = animation.AnimationTime >= animation.EndTime
+        for source in GetSources().values():
+            if source.GetProperty("FileName") is not None:
+                ReloadFiles(source)
+                source.UpdatePipelineInformation()
+        animation.UpdateAnimationUsingDataTimeSteps()
+        if was_at_end:
+            animation.AnimationTime = animation.EndTime
+        RenderAllViews()
+
+
+paraview.simple._DisableFirstRenderCameraReset()
+LoadState(STATE)
+follower = Follower()
