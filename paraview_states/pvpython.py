@@ -85,10 +85,11 @@ class _Script:
 
     def _source(self, node: Node) -> None:
         variable = self._new_name(node.name, node)
-        first = {k: v for k, v in node.properties.items() if k in ("FileName", "Input")}
+        names = PROXIES[node.kind].properties
+        first = {k: v for k, v in node.properties.items() if k in ("FileName", "FileNames", "Input")}
         rest = {k: v for k, v in node.properties.items() if k not in first}
         arguments = [f"registrationName={node.name!r}"]
-        arguments += [f"{key}={self._value(value)}" for key, value in first.items()]
+        arguments += [f"{names[key]}={self._value(value)}" for key, value in first.items()]
         constructor = PROXIES[node.kind].python
         call = f"{variable} = {constructor}({', '.join(arguments)})"
         if len(call) > 110:

@@ -150,7 +150,7 @@ class Scene:
         names: Value = DataFile(file) if kind == "PVDReader" else [DataFile(file)]
         # Two files of one name lie in different folders.
         name = file.rsplit("/", 1)[-1] if not known else file
-        return self.source(kind, name, FileName=names)
+        return self.source(kind, name, **{"FileNames" if kind == "XdmfReader" else "FileName": names})
 
     def source(self, kind: str, name: str, **properties: Value) -> Node:
         """Add a filter, or a source that reads no file."""
@@ -201,6 +201,8 @@ _READERS = {
     "vti": "XMLImageDataReader",
     "pvd": "PVDReader",
     "csv": "CSVReader",
+    "xmf": "XdmfReader",
+    "vtkhdf": "VTKHDFReader",
 }
 
 

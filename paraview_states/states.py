@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tensorview_insitu.index import read_index
+from tensorview_insitu.index import ZeroCopyIndex, read_index
 
 from .pvpython import pvpython
 from .pvsm import pvsm
+from .raw import raw_variable
 from .settings import Settings
 from .views import VIEWS, ImpossibleViewError, check_view
 
@@ -76,6 +77,20 @@ def write_states(
             report.written.append(path)
     _replace(states / _WRITTEN, json.dumps(hashes, indent=1))
     return report
+
+
+def write_raw_states(folder: Path, files: Sequence[ZeroCopyIndex], settings: Settings) -> list[Path]:
+    """Write a state and a script for each file that reads run.h5, beside it."""
+    written = []
+    for about in files:
+        scene = raw_variable(about, settings)
+        base = folder / STATE_FOLDER / about["file"].rsplit(".", 1)[0]
+        base.parent.mkdir(exist_ok=True)
+        for ending, text in ((".pvsm", pvsm(scene, folder.resolve())), (".py", pvpython(scene, base.name))):
+            path = base.with_name(base.name + ending)
+            _replace(path, text)
+            written.append(path)
+    return written
 
 
 def _hashes(states: Path) -> dict[str, str]:

@@ -239,6 +239,20 @@ class LayerIndex(TypedDict):
     trajectory: TrajectoryIndex | None
 
 
+class ZeroCopyIndex(TypedDict):
+    """A file that lets ParaView read one variable out of run.h5; `size` is that of the image, in x, y, z."""
+
+    run: str
+    layer: str
+    variable: str
+    file: str
+    array: str
+    dims: list[str]
+    size: list[int]
+    range: Range
+    times: Times
+
+
 class ComparedColumnIndex(TypedDict):
     """A column of the table of all runs: of which run it is, and `training` or `validation`."""
 

@@ -31,6 +31,7 @@ from tensorview_insitu.callbacks import (
 )
 from tensorview_insitu.paraview_states.states import write_states
 
+from tensorview_insitu.export.comparison import export_comparison
 from tensorview_insitu.export.run import export_run
 from tensorview_insitu.run.reader import Run
 
@@ -79,6 +80,16 @@ def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     export_run(run, folder)
     write_states(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def compared(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a comparison of that run with another, with its state; not to be changed."""
+    folder = tmp_path_factory.mktemp("compared")
+    fit(network(seed=5), [InSituRecorder(folder / "other")], epochs=4)
+    export_comparison([run, Run.open(folder / "other")], folder / "comparison")
+    write_states(folder / "comparison", ["compare"])
+    return folder / "comparison"
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from typing import Any
 from tensorview_insitu.cli.command import add_command
 from tensorview_insitu.cli.progress import progress_bar
 
+_FORMATS = ("vtk", "xdmf", "vtkhdf")
+
 
 def add_to(commands: Any) -> None:
     """Add this command."""
@@ -31,17 +33,44 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--every", type=int, default=1, metavar="n", help="every n-th snapshot")
     parser.add_argument(
+        "--format",
+        default="vtk",
+        help="vtk (default); xdmf, or vtkhdf for ParaView 5.13 and later: small files beside run.h5, out of "
+        "which ParaView then reads, so that nothing is copied",
+    )
+    parser.add_argument(
         "--skip-damaged", action="store_true", help="leave out the files of the run that cannot be read"
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Export it."""
+    if options.format not in _FORMATS:
+        raise ValueError(f"Expected --format as one of {', '.join(_FORMATS)}. Received: {options.format}")
+    if options.format != "vtk":
+        for path in export_beside(options.path, options.output, options.layer, options.format):
+            print(path)
+        return 0
     for line in export(
         options.path, options.output, options.layer, options.every, skip_damaged=options.skip_damaged
     ):
         print(line)
     return 0
+
+
+def export_beside(path: str, output: str | None, layers: list[str] | None, kind: str) -> list[Path]:
+    """Write the files through which ParaView reads run.h5 itself, and their states."""
+    from tensorview_insitu.export.vtkhdf import export_vtkhdf
+    from tensorview_insitu.export.xdmf import export_xdmf
+    from tensorview_insitu.paraview_states.settings import Settings
+    from tensorview_insitu.paraview_states.states import write_raw_states
+    from tensorview_insitu.run.reader import Run
+
+    opened = Run.open(path)
+    folder = Path(output) if output else opened.folder / "paraview" / kind
+    write = export_xdmf if kind == "xdmf" else export_vtkhdf
+    files = write(opened, folder, layers=layers)
+    return [*(folder / one["file"] for one in files), *write_raw_states(folder, files, Settings())]
 
 
 def export(

@@ -27,7 +27,7 @@ class Held:
 
 
 @pytest.fixture(scope="module")
-def routes(pvpython, exported, tmp_path_factory):
+def routes(pvpython, exported, compared, tmp_path_factory):
     """What ParaView holds of a view, through its state and through its script."""
     found = {}
 
@@ -36,7 +36,8 @@ def routes(pvpython, exported, tmp_path_factory):
             both = []
             for ending in (".pvsm", ".py"):
                 out = tmp_path_factory.mktemp(view)
-                pvpython("inspect_scene.py", exported / "states" / (view + ending), out, *TIMES)
+                folder = compared if view == "compare" else exported
+                pvpython("inspect_scene.py", folder / "states" / (view + ending), out, *TIMES)
                 both.append(
                     Held(
                         json.loads((out / "held.json").read_text()),

@@ -31,23 +31,25 @@ def files_of(state: Path) -> list[str]:
     return [element.get("value") for element in values]
 
 
-def test_every_view_has_a_state_and_a_script_that_name_files_that_exist(exported):
+def test_every_view_has_a_state_and_a_script_that_name_files_that_exist(exported, compared):
     for view in VIEWS:
-        files = files_of(exported / f"states/{view}.pvsm")
+        folder = compared if view == "compare" else exported
+        files = files_of(folder / f"states/{view}.pvsm")
         assert files and all(Path(file).is_absolute() and Path(file).is_file() for file in files)
-        script = (exported / f"states/{view}.py").read_text()
-        assert str(exported) not in script
+        script = (folder / f"states/{view}.py").read_text()
+        assert str(folder) not in script
         named = [
             call.args[0].value
             for call in ast.walk(ast.parse(script))
             if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "data"
         ]
-        assert named and all((exported / file).is_file() for file in named)
+        assert named and all((folder / file).is_file() for file in named)
 
 
-def test_states_hold_no_proxy_that_runs_code(exported):
+def test_states_hold_no_proxy_that_runs_code(exported, compared):
     for view in VIEWS:
-        kinds = [p.get("type") for p in ElementTree.parse(exported / f"states/{view}.pvsm").iter("Proxy")]
+        folder = compared if view == "compare" else exported
+        kinds = [p.get("type") for p in ElementTree.parse(folder / f"states/{view}.pvsm").iter("Proxy")]
         assert not [k for k in kinds if k and ("Programmable" in k or "Python" in k)]
 
 
@@ -85,9 +87,10 @@ def test_what_a_user_has_edited_is_never_overwritten(copy):
 
 
 def test_a_moved_export_gets_states_with_its_new_paths(copy):
-    write_states(copy)
-    for view in VIEWS:
-        assert all(file.startswith(str(copy)) for file in files_of(copy / f"states/{view}.pvsm"))
+    written = [path for path in write_states(copy).written if path.suffix == ".pvsm"]
+    assert len(written) == len(VIEWS) - 1  # all but that of several runs
+    for state in written:
+        assert all(file.startswith(str(copy)) for file in files_of(state))
 
 
 def test_an_edited_state_of_a_moved_export_is_read_with_its_new_paths(exported, copy):
