@@ -18,14 +18,12 @@ class Proxy:
         python: how `paraview.simple` calls its constructor; empty where a function makes it.
         properties: their XML names and, where it differs, their Python name.
         inner: for a proxy that this one owns: the property that holds it and its kind.
-        since: the first ParaView that can do with it what we do.
     """
 
     group: str
     python: str
     properties: dict[str, str]
     inner: dict[str, str] = field(default_factory=dict)
-    since: tuple[int, int] = (5, 11)
 
 
 def _named(*same: str, **differing: str) -> dict[str, str]:
@@ -59,7 +57,8 @@ PROXIES: dict[str, Proxy] = {
     "PVDReader": Proxy("sources", "PVDReader", _named("FileName")),
     "CSVReader": Proxy("sources", "CSVReader", _named("FileName")),
     "XdmfReader": Proxy("sources", "XDMFReader", _named("FileNames")),
-    "VTKHDFReader": Proxy("sources", "VTKHDFReader", _named("FileName"), since=(5, 13)),
+    # Older ones than ParaView 5.13 read no time steps with it.
+    "HDFReader": Proxy("sources", "VTKHDFReader", _named("FileName")),
     "TextSource": Proxy("sources", "Text", _named("Text")),
     "TubeFilter": Proxy(
         "filters", "Tube", _named("Input", "Radius", NumberOfSides="NumberofSides")

@@ -202,7 +202,7 @@ _READERS = {
     "pvd": "PVDReader",
     "csv": "CSVReader",
     "xmf": "XdmfReader",
-    "vtkhdf": "VTKHDFReader",
+    "vtkhdf": "HDFReader",
 }
 
 

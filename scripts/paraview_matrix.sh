@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run tests/in_paraview on the ParaView that is installed, and on that of Debian trixie (5.13).
 #
-#   bash scripts/paraview_matrix.sh [FOLDER]
+#   bash scripts/paraview_matrix.sh [FOLDER [PYTEST ARGUMENTS]]
 #
 # Trixie's goes into FOLDER (default: /var/tmp/tensorview-insitu-trixie) with debootstrap, and is used again
 # the next time; that takes root and some 3 GB. Nothing of it touches the system.
@@ -9,13 +9,14 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD
 root=${1:-/var/tmp/tensorview-insitu-trixie}
+shift || true
 python=${PYTHON:-.venv/bin/python}
 [ -x "$python" ] || { bash scripts/setup.sh demo,test; python=.venv/bin/python; }
 [ "$(id -u)" = 0 ] || { echo "paraview_matrix.sh: Expected to run as root, which chroot needs." >&2; exit 2; }
 
 echo "== the installed ParaView"
 status=0
-"$python" -m pytest -q tests/in_paraview || status=1
+"$python" -m pytest -q tests/in_paraview "$@" || status=1
 
 if [ ! -x "$root/usr/bin/pvpython" ]; then
   echo "== installing Debian trixie's ParaView into $root"
@@ -49,6 +50,6 @@ for program in pvpython pvbatch pvserver; do
   chmod +x "$tools/$program"
 done
 echo "== Debian trixie's ParaView: $("$tools/pvpython" --version 2>&1 | tail -1)"
-PATH=$tools:$PATH PVPYTHON=$tools/pvpython "$python" -m pytest -q tests/in_paraview || status=1
+PATH=$tools:$PATH PVPYTHON=$tools/pvpython "$python" -m pytest -q tests/in_paraview "$@" || status=1
 rm -rf "$tools"
 exit "$status"

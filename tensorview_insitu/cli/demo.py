@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     from tensorview_insitu.cli.paraview_process import NoParaViewError
     from tensorview_insitu.cli.render import render
 
-    export(str(folder), None, None, 1)
+    export(str(folder), None, None, None)
     print("rendering the views", flush=True)
     try:
         pictures = render(str(folder))

@@ -31,7 +31,9 @@ def add_to(commands: Any) -> None:
         metavar="L",
         help="only these layers, and their kernels as long CSV tables too",
     )
-    parser.add_argument("--every", type=int, default=1, metavar="n", help="every n-th snapshot")
+    parser.add_argument(
+        "--every", type=int, metavar="n", help="every n-th snapshot (default: all; of very many, fewer)"
+    )
     parser.add_argument(
         "--format",
         default="vtk",
@@ -74,7 +76,7 @@ def export_beside(path: str, output: str | None, layers: list[str] | None, kind:
 
 
 def export(
-    path: str, output: str | None, layers: list[str] | None, every: int, *, skip_damaged: bool = False
+    path: str, output: str | None, layers: list[str] | None, every: int | None, *, skip_damaged: bool = False
 ) -> list[str]:
     """Export a run with its states; what was made, and what could not be, in lines to print."""
     from tensorview_insitu.export.run import export_run

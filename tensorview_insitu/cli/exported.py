@@ -25,7 +25,7 @@ def export_folder(path: str) -> Path:
         return Path(path)
     folder = Run.open(path).folder / EXPORT_FOLDER
     if not (folder / INDEX_FILE).is_file():
-        export(path, None, None, 1)
+        export(path, None, None, None)
     return folder
 
 

@@ -13,7 +13,7 @@ from tensorview_insitu.index import DistributionIndex, Range
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _BINS = 80
-_MOST_ROWS = 200  # epochs of the surface
+_MOST_ROWS = 100  # epochs of the surface
 
 
 class Distribution:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tensorview_insitu.index import Range
 
-_MOST_TIMES = 2000
+_MOST_TIMES = 1000
 
 
 @dataclass(frozen=True)

@@ -54,10 +54,13 @@ class GridsWriter:
     Args:
         target: where to.
         folder: of the layer.
+        count: how many snapshots will come.
     """
 
-    def __init__(self, target: Target, folder: str) -> None:
+    def __init__(self, target: Target, folder: str, count: int) -> None:
         self._target, self._folder = target, folder
+        self._shown = set(spread(count).tolist())
+        self._seen = 0
         self._first: NDArray[np.float32] | None = None
         self._moments: list[tuple[float, float, str]] = []
         self._ranges: list[tuple[float, float]] = []
@@ -81,6 +84,9 @@ class GridsWriter:
             self._points, self._quads = self._tiling.faces()
         tile, row, column = np.indices(tiles.shape[1:]).reshape(3, -1).astype(np.int32)
         for values, step, epoch in zip(tiles, steps, epochs, strict=True):
+            self._seen += 1
+            if self._seen - 1 not in self._shown:
+                continue
             change = values - self._first
             self._ranges.append(finite_range(values))
             self._change_ranges.append(finite_range(change))
@@ -106,7 +112,7 @@ class GridsWriter:
         labels = ""
         if 1 < count <= _MOST_LABELS:
             labels = write_tile_labels(self._target, f"{self._folder}/grids_numbers.vtp", self._tiling)
-        kept = [self._moments[i] for i in spread(len(self._moments))]
+        kept = self._moments
         return {
             "file": write_time_series(self._target, f"{self._folder}/grids.pvd", kept),
             "first": f"{self._folder}/{kept[0][2]}",

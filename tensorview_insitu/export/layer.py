@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from tensorview_insitu.export.distributions import Distribution
@@ -17,6 +18,7 @@ from tensorview_insitu.export.sheets import export_sheets
 from tensorview_insitu.export.trajectory import Trajectory
 from tensorview_insitu.export.variables import VariableWriter
 from tensorview_insitu.index import DistributionIndex, LayerIndex, SheetsIndex, TilesIndex, TrajectoryIndex
+from tensorview_insitu.run import layout
 from tensorview_insitu.run.reader import Run, Snapshots
 
 
@@ -75,6 +77,8 @@ def export_layer(
     kind: str,
     folder: str,
     every: int,
+    shapes: Mapping[str, tuple[int, ...]],
+    batches: pd.DataFrame,
     wrote: Callable[[], None],
 ) -> Exported:
     """Write what was recorded of one layer.
@@ -87,6 +91,8 @@ def export_layer(
         kind: its class.
         folder: where its files go, relative to the target.
         every: every n-th snapshot (and the last).
+        shapes: of all datasets of the run.
+        batches: loss and learning rate of every batch.
         wrote: called after each snapshot.
     """
     index: LayerIndex = {
@@ -101,7 +107,7 @@ def export_layer(
     }
     made = Exported(index)
     for variable in variables:
-        pieces = Pieces(run, layer, variable, every)
+        pieces = Pieces(run, layer, variable, every, shapes[layout.variable_dataset(layer, variable)])
         writer = VariableWriter(target, folder, variable)
         norms = made.norms[variable] = Norms()
         for snapshots in pieces:
@@ -114,7 +120,7 @@ def export_layer(
             made.distributions.append(distribution)
         if variable.endswith("kernel") and index["sheets"] is None:
             index["sheets"], index["grids"] = _export_kernel(target, folder, len(about["arrays"]), pieces)
-            index["trajectory"] = _export_path(run, target, folder, pieces)
+            index["trajectory"] = _export_path(batches, target, folder, pieces)
             made.block = Block(layer, variable, pieces)
         elif variable == "bias":
             strips = [replace(s, values=cells_by_filter(s)[:, :, 0]) for s in pieces]
@@ -127,7 +133,7 @@ def _export_kernel(
 ) -> tuple[SheetsIndex, TilesIndex]:
     # Of a whole variable only one input channel is held at once; the rest goes piece by piece.
     strips: list[Snapshots] = []
-    grids = GridsWriter(target, folder)
+    grids = GridsWriter(target, folder, len(pieces.keep))
     grid: tuple[int, ...] = ()
     for snapshots in pieces:
         cells, grid = cells_by_filter(snapshots), grid_of(snapshots)
@@ -137,8 +143,10 @@ def _export_kernel(
     return sheets, grids.finish()
 
 
-def _export_path(run: Run, target: Target, folder: str, pieces: Pieces) -> TrajectoryIndex | None:
-    path = Trajectory(run, target, folder)
+def _export_path(
+    batches: pd.DataFrame, target: Target, folder: str, pieces: Pieces
+) -> TrajectoryIndex | None:
+    path = Trajectory(batches, target, folder)
     for snapshots in pieces:
         path.add(snapshots)
     return path.finish()

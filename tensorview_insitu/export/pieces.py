@@ -22,11 +22,14 @@ class Pieces:
         layer: its layer.
         variable: its name.
         every: every n-th snapshot (and the last).
+        shape: of its dataset, if it is known.
     """
 
-    def __init__(self, run: Run, layer: str, variable: str, every: int) -> None:
+    def __init__(
+        self, run: Run, layer: str, variable: str, every: int, shape: tuple[int, ...] | None = None
+    ) -> None:
         self._run, self._layer, self._variable = run, layer, variable
-        pieces = list(run.pieces(layer, variable))
+        pieces = list(run.pieces(layer, variable, shape=shape))
         self._pieces = pieces
         self.keep = every_nth(sum(count for _, count in pieces), every)
         self._held: list[Snapshots] | None = None

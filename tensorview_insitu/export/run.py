@@ -27,10 +27,13 @@ from tensorview_insitu.index import (
     read_index,
     write_index,
 )
+from tensorview_insitu.run import layout
 from tensorview_insitu.run.errors import NotInRunError
 from tensorview_insitu.run.reader import Run
 
 EXPORT_FOLDER = "paraview"
+_MOST_SNAPSHOTS = 4000  # of all variables together: each makes some four files
+_FEWEST = 6
 
 
 def export_run(
@@ -38,7 +41,7 @@ def export_run(
     folder: str | Path | None = None,
     *,
     layers: Sequence[str] | None = None,
-    every: int = 1,
+    every: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Write a run as time-series VTK, CSV and index.json; live and crashed runs too.
@@ -49,7 +52,8 @@ def export_run(
         run: the run.
         folder: where to; by default `paraview` in the run's folder.
         layers: the layers to export, and to write as long tables too; by default all, without tables.
-        every: every n-th snapshot of a layer (and the last).
+        every: every n-th snapshot of a layer (and the last); None takes all, or of very many as few as
+            make some thousand files, and says so in the notes.
         progress: called with the number of snapshots written and their total.
 
     Returns:
@@ -60,11 +64,19 @@ def export_run(
         ValueError: `every` is not positive.
         OSError: the folder cannot be written.
     """
-    if every < 1:
+    if every is not None and every < 1:
         raise ValueError(f"Expected every to be a positive int. Received: every={every}.")
     chosen = _chosen(run, layers)
     target = _target(run, Path(folder) if folder is not None else run.folder / EXPORT_FOLDER)
     notes: list[str] = list(run.identity.get("missing", []))
+    shapes = run.datasets()
+    if every is None:
+        every = _bearable(chosen, shapes)
+        if every > 1:
+            notes.append(
+                f"of the many snapshots every {_ordinal(every)} is exported, and the last; "
+                "every=1 (--every 1) exports all"
+            )
     tables = export_tables(run, target)
     epochs = run.scalars("epoch")
     metrics = metrics_of(epochs)
@@ -72,7 +84,7 @@ def export_run(
     gradients = export_gradient_norms(run, target)
     if gradients is not None:
         tables["gradient_norms"] = gradients[1]
-    exported = _export_layers(run, target, chosen, every, progress)
+    exported = _export_layers(run, target, chosen, every, shapes, progress)
     if layers is not None:
         tables |= _export_kernel_tables(run, target, [one.index for one in exported], every, notes)
     maps, dead = export_feature_maps(run, target)
@@ -129,6 +141,20 @@ def _chosen(run: Run, layers: Sequence[str] | None) -> dict[str, list[str]]:
     return held if layers is None else {name: held[name] for name in layers}
 
 
+def _bearable(chosen: dict[str, list[str]], shapes: dict[str, tuple[int, ...]]) -> int:
+    """The n for which every n-th snapshot of all variables makes some thousand files."""
+    counts = [shapes[layout.variable_dataset(name, v)][0] for name, some in chosen.items() for v in some]
+    total = sum(counts)
+    # A few of each are worth having, however many variables there are.
+    most = max(_MOST_SNAPSHOTS, _FEWEST * len(counts))
+    return max(1, -(-total // most))
+
+
+def _ordinal(number: int) -> str:
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10 if number % 100 not in (11, 12, 13) else 0, "th")
+    return f"{number}{ending}"
+
+
 def _target(run: Run, folder: Path) -> Target:
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -145,12 +171,14 @@ def _export_layers(
     target: Target,
     chosen: dict[str, list[str]],
     every: int,
+    shapes: dict[str, tuple[int, ...]],
     progress: Callable[[int, int], None],
 ) -> list[Exported]:
     kinds = {layer["path"]: layer["class"] for layer in run.identity.get("layers", [])}
     # Names for all layers of the run, so that a layer's folder does not depend on what else is asked for.
     folders = safe_names(dict.fromkeys(layer for layer, _ in run.variables()))
-    counts = [run.snapshot_count(name, v) for name, some in chosen.items() for v in some]
+    counts = [shapes[layout.variable_dataset(name, v)][0] for name, some in chosen.items() for v in some]
+    batches = run.scalars("batch")
     total, done = sum(-(-count // every) for count in counts), 0
 
     def wrote() -> None:
@@ -167,6 +195,8 @@ def _export_layers(
             kind=kinds.get(layer, ""),
             folder=f"layers/{folders[layer]}",
             every=every,
+            shapes=shapes,
+            batches=batches,
             wrote=wrote,
         )
         for layer, variables in chosen.items()

@@ -17,24 +17,24 @@ from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.table import write_table
 from tensorview_insitu.export.time_series import write_time_series
 from tensorview_insitu.index import TrajectoryIndex
-from tensorview_insitu.run.reader import Run, Snapshots
+from tensorview_insitu.run.reader import Snapshots
 
 _MOST_VALUES = 64 << 20
-_MOST_WEIGHTS = 96  # that a person can choose three of
-_MOST_NOW = 500
+_MOST_WEIGHTS = 32  # that a person can choose three of
+_MOST_NOW = 200
 
 
 class Trajectory:
     """Writes the path of one kernel, which it takes piece by piece.
 
     Args:
-        run: for loss and learning rate.
+        batches: loss and learning rate of every batch.
         target: where to.
         folder: of the layer.
     """
 
-    def __init__(self, run: Run, target: Target, folder: str) -> None:
-        self._run, self._target, self._folder = run, target, folder
+    def __init__(self, batches: pd.DataFrame, target: Target, folder: str) -> None:
+        self._batches, self._target, self._folder = batches, target, folder
         self._steps: list[int] = []
         self._epochs: list[float] = []
         self._parts: list[NDArray[np.float32]] = []
@@ -75,7 +75,7 @@ class Trajectory:
         arrays: dict[str, NDArray[Any]] = {
             "step": steps.astype(np.int32),
             "epoch": epochs.astype(np.float32),
-            **_scalars_at(self._run, steps),
+            **_scalars_at(self._batches, steps),
         }
         numbers = [int(number) * self._thinning for number in moving]
         weights = {f"w_{number}": flat[:, at] for number, at in zip(numbers, moving, strict=True)}
@@ -171,9 +171,8 @@ def _percentile(values: NDArray[np.float64], share: float) -> float:
     return float(np.percentile(finite, share)) if len(finite) else float("nan")
 
 
-def _scalars_at(run: Run, steps: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+def _scalars_at(batches: pd.DataFrame, steps: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
     """Loss and learning rate of the batch that led to each snapshot; the first one's at step 0."""
-    batches = run.scalars("batch")
     found = {}
     for name in ("loss", "learning_rate"):
         if name in batches and len(batches):

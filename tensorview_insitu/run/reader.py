@@ -275,13 +275,24 @@ class Run:
             attributes=about,
         )
 
-    def snapshot_count(self, layer: str, variable: str) -> int:
-        """How many snapshots of one variable there are so far."""
-        return self.datasets()[layout.variable_dataset(layer, variable)][0]
+    def pieces(
+        self,
+        layer: str,
+        variable: str,
+        most_bytes: int = 64 << 20,
+        *,
+        shape: tuple[int, ...] | None = None,
+    ) -> Iterator[tuple[int, int]]:
+        """`(first, count)` of consecutive snapshots that fit into `most_bytes` of memory.
 
-    def pieces(self, layer: str, variable: str, most_bytes: int = 64 << 20) -> Iterator[tuple[int, int]]:
-        """`(first, count)` of consecutive snapshots that fit into `most_bytes` of memory."""
-        shape = self.datasets()[layout.variable_dataset(layer, variable)]
+        Args:
+            layer: its layer.
+            variable: its name.
+            most_bytes: of one piece.
+            shape: as `datasets()` tells it; of many variables it is asked once.
+        """
+        if shape is None:
+            shape = self.datasets()[layout.variable_dataset(layer, variable)]
         size = max(1, 4 * int(np.prod(shape[1:])))
         count = max(1, most_bytes // size)
         for first in range(0, shape[0], count):

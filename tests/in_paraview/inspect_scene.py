@@ -35,6 +35,8 @@ UNUSED = {
 }  # fmt: skip
 # An empty list of arrays to read means all of them, as does a list that names all.
 READ_ALL = {"PointArrays", "PointArrayStatus", "CellArrays", "CellArrayStatus", "Vectors"}
+# Of an array with one component (ParaView 5.13's Threshold): nothing, or its name, which is none.
+NO_CHOICE = {"SelectedComponent"}
 
 
 def main(program, out, times):
@@ -83,7 +85,7 @@ def described(proxy, names):
     found = {"is": f"{proxy.GetXMLGroup()} {proxy.GetXMLName()}"}
     for name in proxy.ListProperties():
         is_reader = proxy.GetXMLGroup() in ("sources", "filters")
-        if is_reader and name in READ_ALL or not is_reader and name in VOLATILE | UNUSED:
+        if is_reader and name in READ_ALL | NO_CHOICE or not is_reader and name in VOLATILE | UNUSED:
             continue
         side = name.partition("AxisRange")[0]
         if name.startswith(f"{side}AxisRange") and not proxy.GetPropertyValue(f"{side}AxisUseCustomRange"):

@@ -1,6 +1,7 @@
 """ParaView reads run.h5 itself: through XDMF, through VTKHDF, and through the plugin."""
 
 import os
+import re
 import subprocess
 from importlib import resources
 
@@ -21,8 +22,9 @@ SCRIPTS = resources.files("tensorview_insitu.scripts")
 def version() -> tuple[int, int]:
     """Of the ParaView that is used."""
     said = subprocess.run([find("pvpython"), "--version"], capture_output=True, text=True, check=True)
-    numbers = (said.stdout + said.stderr).split()[-1].split(".")
-    return int(numbers[0]), int(numbers[1])
+    numbers = re.search(r"version (\d+)\.(\d+)", said.stdout + said.stderr)
+    assert numbers is not None
+    return int(numbers[1]), int(numbers[2])
 
 
 def shown(pvpython, state, out):
