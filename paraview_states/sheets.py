@@ -44,9 +44,9 @@ def surface_view(
         scene,
         name,
         position=[FILTERS / 2 - 2.6, middle - 3.6, 3.4],
-        focus=[FILTERS / 2 + 0.15, middle - 0.1, -0.05],
+        focus=[FILTERS / 2 + 0.15, middle - 0.1, 0.02],
         up=[0.0, 0.0, 1.0],
-        parallel_scale=1.6,
+        parallel_scale=1.72,
         axes={
             "XTitle": "filter",
             "YTitle": "epoch",

@@ -27,16 +27,16 @@ _COLUMNS = 3
 _TITLE = 22
 
 
-def sheet(pictures: list[Path], file: Path) -> None:
-    """Put pictures on one sheet, each with its name above."""
+def sheet(pictures: list[tuple[str, Path]], file: Path, columns: int = _COLUMNS) -> None:
+    """Put pictures on one sheet, each with its title above."""
     width, height = _THUMBNAIL
-    rows = -(-len(pictures) // _COLUMNS)
-    page = Image.new("RGB", (_COLUMNS * (width + 8) + 8, rows * (height + _TITLE + 8) + 8), "#d8d8d8")
+    rows = -(-len(pictures) // columns)
+    page = Image.new("RGB", (columns * (width + 8) + 8, rows * (height + _TITLE + 8) + 8), "#d8d8d8")
     draw = ImageDraw.Draw(page)
-    for number, picture in enumerate(pictures):
-        x = 8 + number % _COLUMNS * (width + 8)
-        y = 8 + number // _COLUMNS * (height + _TITLE + 8)
-        draw.text((x + 4, y + 3), picture.stem, fill="#222222", font_size=15)
+    for number, (title, picture) in enumerate(pictures):
+        x = 8 + number % columns * (width + 8)
+        y = 8 + number // columns * (height + _TITLE + 8)
+        draw.text((x + 4, y + 3), title, fill="#222222", font_size=15)
         with Image.open(picture) as image:
             small = image.convert("RGB").resize(_THUMBNAIL, Image.Resampling.LANCZOS)
         page.paste(small, (x, y + _TITLE))
@@ -59,7 +59,8 @@ def main() -> None:
         for picture in render(options.run, size=size, settings=settings):
             shutil.copyfile(picture, folder / picture.name)
             print(folder / picture.name, flush=True)
-        sheet(sorted(folder.glob("*.png")), options.out / f"{kind}.png")
+        made = [(path.stem, path) for path in sorted(folder.glob("*.png"))]
+        sheet(made, options.out / f"{kind}.png")
     file = options.sheet or options.out / "gallery.png"
     shutil.copyfile(options.out / "white_720.png", file)
     # The states are left as they are by default.

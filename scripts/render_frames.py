@@ -1,7 +1,8 @@
 """Render frames of a state; runs under pvpython: pvpython render_frames.py JOB.json.
 
 JOB.json holds `state`, `size`, `frames` (a list of `time` and `file`) and perhaps `movie`, the path of a
-movie without its ending. Prints a line for every picture, and the movie's name.
+movie without its ending, and `server`, the host and port of a pvserver. Prints a line for every picture, and
+the movie's name.
 """
 
 import json
@@ -17,6 +18,8 @@ def main(job_file):
     """Do the job."""
     with open(job_file) as file:
         job = json.load(file)
+    if job.get("server"):
+        Connect(*job["server"])
     paraview.simple._DisableFirstRenderCameraReset()
     LoadState(job["state"])
     # Without this, VTK 9.2 draws the text of charts with a ghost where 3-D text is drawn beside it.

@@ -35,9 +35,9 @@ class NoParaViewError(RuntimeError):
 
 
 def find(program: str) -> str:
-    """The path of `pvpython` or `paraview`.
+    """The path of `pvpython`, `paraview`, `pvbatch` or `mpiexec`.
 
-    The environment variable PVPYTHON or PARAVIEW names it; else it is looked for in PATH and where
+    The environment variable PVPYTHON, PARAVIEW, ... names it; else it is looked for in PATH and where
     ParaView is usually unpacked.
 
     Raises:
@@ -48,6 +48,8 @@ def find(program: str) -> str:
         raise NoParaViewError(f"{program.upper()}={named} is no program.")
     folders = [p for place in _PLACES for p in sorted(glob.glob(os.path.expanduser(place)), reverse=True)]
     path = shutil.which(named or program) or shutil.which(program, path=os.pathsep.join(folders))
+    if path is None and program == "mpiexec":
+        raise NoParaViewError("No mpiexec was found. Install MPI, or set MPIEXEC to its path.")
     if path is None:
         raise NoParaViewError(
             f"ParaView's {program} was not found. Install ParaView (Debian, Ubuntu: apt install "

@@ -39,6 +39,12 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--all", action="store_true", help="a picture for every time step, not only the last")
     parser.add_argument("--movie", action="store_true", help="a movie too: MP4 with ffmpeg, else OGV or AVI")
     parser.add_argument("--jobs", type=int, metavar="N", help="processes side by side (default: by frames)")
+    parser.add_argument(
+        "--mpi", type=int, metavar="N", help="with pvbatch on N MPI processes, for data too large for one"
+    )
+    parser.add_argument(
+        "--server", metavar="HOST:PORT", help="on a pvserver that sees the same files under the same paths"
+    )
     add_settings(parser)
     add_allow_code(parser)
 
@@ -51,8 +57,10 @@ def run(options: argparse.Namespace) -> int:
         size=size_of(options.size),
         every_time=options.all,
         movie=options.movie,
-        jobs=_jobs(options.jobs),
+        jobs=_positive("--jobs", options.jobs),
         settings=settings_of(options),
+        mpi=_positive("--mpi", options.mpi),
+        server=_server(options.server),
         allow_code=options.allow_code,
     ):
         print(path)
@@ -68,6 +76,8 @@ def render(
     movie: bool = False,
     jobs: int | None = None,
     settings: Settings | None = None,
+    mpi: int | None = None,
+    server: tuple[str, int] | None = None,
     allow_code: bool = False,
 ) -> list[Path]:
     """Render views of a run; the pictures and movies made.
@@ -80,6 +90,8 @@ def render(
         movie: a movie too.
         jobs: how many processes; None chooses by the number of frames.
         settings: of the views.
+        mpi: render with pvbatch on so many MPI processes, all for one picture.
+        server: host and port of a pvserver that renders.
         allow_code: render also states that hold code, which ours never do.
     """
     from tensorview_insitu.cli.exported import export_folder
@@ -89,14 +101,18 @@ def render(
 
     for name in views or ():
         check_view(name)
-    pvpython = find("pvpython")
+    pvpython = [find("pvpython")]
+    if mpi is not None:
+        pvpython, jobs = [find("mpiexec"), "-n", str(mpi), find("pvbatch")], 1
+    if server is not None:  # it takes one client
+        jobs = 1
     folder = export_folder(path).resolve()
     report = write_states(folder, views, settings)
     names = views or sorted({p.stem for p in [*report.written, *report.kept] if p.suffix == ".pvsm"})
     made: list[Path] = []
     with display() as environment, tempfile.TemporaryDirectory() as scratch:
         for name in names:
-            job = _Job(folder, name, settings, size, Path(scratch), pvpython, environment, allow_code)
+            job = _Job(folder, name, settings, size, Path(scratch), pvpython, environment, allow_code, server)
             made += job.last_picture(jobs) if not every_time and not movie else job.frames(jobs)
             made += job.movie() if movie else []
     return made
@@ -112,9 +128,10 @@ class _Job:
         settings: Settings | None,
         size: tuple[int, int],
         scratch: Path,
-        pvpython: str,
+        pvpython: list[str],
         environment: dict[str, str],
         allow_code: bool,
+        server: tuple[str, int] | None,
     ) -> None:
         from tensorview_insitu.cli.exported import ready_state
         from tensorview_insitu.index import read_index
@@ -124,6 +141,7 @@ class _Job:
         self._images = folder / "images"
         self._view, self._size = view, size
         self._scratch, self._pvpython, self._environment = scratch, pvpython, environment
+        self._server = server
         self._times = VIEWS[view](read_index(folder), settings or Settings()).times
         self._state = ready_state(folder, view, scratch, settings=settings, allow_code=allow_code)
 
@@ -194,8 +212,9 @@ class _Job:
         with resources.as_file(program) as script:
             for number, job in enumerate(jobs):
                 file = self._scratch / f"{self._view}-{number}.json"
-                file.write_text(json.dumps({"state": str(self._state), "size": self._size, **job}))
-                commands.append([self._pvpython, str(script), str(file)])
+                about = {"state": str(self._state), "size": self._size, "server": self._server}
+                file.write_text(json.dumps({**about, **job}))
+                commands.append([*self._pvpython, str(script), str(file)])
             run_all(commands, self._environment, heard)
 
 
@@ -211,7 +230,16 @@ def size_of(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _jobs(count: int | None) -> int | None:
+def _positive(name: str, count: int | None) -> int | None:
     if count is not None and count < 1:
-        raise ValueError(f"Expected --jobs to be a positive number. Received: {count}")
+        raise ValueError(f"Expected {name} to be a positive number. Received: {count}")
     return count
+
+
+def _server(text: str | None) -> tuple[str, int] | None:
+    if text is None:
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"Expected --server as HOST:PORT, as node17:11111. Received: {text}")
+    return host, int(port)

@@ -12,7 +12,7 @@ from tensorview_insitu.export.image_data import write_image_data
 from tensorview_insitu.export.labels import Label, write_labels
 from tensorview_insitu.index import HeatMapIndex
 
-_MOST_LABELS = 14
+_MOST_LABELS = 10
 _LARGEST = 0.05  # letters, in the same units
 
 
