@@ -82,7 +82,16 @@ def _train(folder: Path, images: str | None, epochs: int | None, seed: int) -> N
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
 
-    from tensorview_insitu.callbacks import InSituRecorder
+    from tensorview_insitu.callbacks import (
+        Activations,
+        Biases,
+        GradientNorms,
+        InSituRecorder,
+        Kernels,
+        Metrics,
+        Normalization,
+        UpdateNorms,
+    )
     from tensorview_insitu.demo.networks import digits_network, paper_network
 
     keras.utils.set_random_seed(seed)
@@ -92,6 +101,16 @@ def _train(folder: Path, images: str | None, epochs: int | None, seed: int) -> N
         model, batch, epochs = paper_network(classes, SIZE), 8, epochs or _EPOCHS_OF_IMAGES
     else:
         model, batch, epochs = digits_network(classes), 32, epochs or _EPOCHS_OF_DIGITS
+    # More than the default: enough for every view.
+    quantities = [
+        Metrics(),
+        GradientNorms(),
+        Kernels(),
+        Biases(),
+        Normalization(),
+        UpdateNorms(every=5),
+        Activations(validation.images[:4]),
+    ]
     print(
         f"training {model.name} on {len(training.images)} images of {classes} classes "
         f"({len(validation.images)} for validation), {epochs} epochs",
@@ -104,7 +123,7 @@ def _train(folder: Path, images: str | None, epochs: int | None, seed: int) -> N
         batch_size=batch,
         epochs=epochs,
         verbose=2,
-        callbacks=[InSituRecorder(folder)],
+        callbacks=[InSituRecorder(folder, quantities)],
     )
 
 
