@@ -21,6 +21,8 @@ class Follower:
     def __init__(self):
         self.seen = self.changed()
         self.view = GetRenderViews()[0]
+        if self.view.GetInteractor() is None:  # pvpython has no window until one is asked for
+            self.view.MakeRenderWindowInteractor(True)
         interactor = self.view.GetInteractor()
         interactor.AddObserver("TimerEvent", self.look)
         interactor.CreateRepeatingTimer(int(EVERY * 1000))

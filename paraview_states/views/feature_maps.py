@@ -54,7 +54,7 @@ def maps_view(scene: Scene, maps: FeatureMapsIndex, settings: Settings, *, pane:
     source = scene.read(tiles["file"])
     signed = tiles["range"][0] < 0
     colours = scene.colour_map(
-        "sample_0" if maps["layer"] == "" else f"sample_0 of {maps['layer']}",
+        f"sample_0 of {maps['layer']}",
         **colour_maps.chosen(settings.colours, *tiles["range"], is_signed=signed),
         NanOpacity=0.0,  # between the tiles
     )

@@ -1,5 +1,6 @@
 """A run is followed while another process trains it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -134,3 +135,32 @@ def test_without_paraview_the_run_says_that_no_pictures_are_made(tmp_path, monke
     with pytest.warns(RuntimeWarning, match="no pictures are made: PVPYTHON=/nowhere/pvpython is no program"):
         fit(network(), [InSituRecorder(tmp_path / "run", render=Render())], epochs=1)
     assert len(Run.open(tmp_path / "run").scalars("epoch")) == 1
+
+
+def test_the_live_window_reads_a_grown_export_and_follows_its_newest_time(pvpython, tmp_path, monkeypatch):
+    from importlib import resources
+
+    from fits import fit, network
+    from tensorview_insitu.callbacks import InSituRecorder
+    from tensorview_insitu.paraview_states.states import write_states
+
+    from tensorview_insitu.export.run import export_run
+
+    model, recorder = network(), InSituRecorder(tmp_path / "run")
+    fit(model, [recorder], epochs=2)
+    early, late = tmp_path / "early", tmp_path / "late"
+    export_run(Run.open(tmp_path / "run"), early)
+    write_states(early, ["dashboard"])
+    fit(model, [recorder], epochs=3)
+    export_run(Run.open(tmp_path / "run"), late)
+    # `early` is what the window has open; the exporter writes over it.
+    script = resources.files("tensorview_insitu.scripts") / "live_window.py"
+    launcher = tmp_path / "launch.py"
+    launcher.write_text(
+        f"import os, sys\nos.environ['TENSORVIEW_INSITU_STATE'] = {str(early / 'states/dashboard.pvsm')!r}\n"
+        f"sys.argv = ['x', {str(script)!r}, {str(early)!r}, {str(late)!r}, {str(tmp_path / 'out.json')!r}]\n"
+        f"exec(open({str(Path(__file__).parent / 'follow_window.py')!r}).read())\n"
+    )
+    pvpython(launcher)
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found == [[2, 2], [2, 2], [5, 5], [5, 1]]
