@@ -84,7 +84,7 @@ def follow(following: Following, say: Callable[[str], None]) -> int:
     made = 0
     with display() as environment, _Painter(find("pvpython"), environment) as painter:
         seen: tuple[Any, ...] = ()
-        last_epoch = 0
+        last_epoch, told = 0, ""
         stopped = time.monotonic()
         while True:
             now = _state(run)
@@ -94,17 +94,23 @@ def follow(following: Following, say: Callable[[str], None]) -> int:
                 times, left_out = _times(run, following, last_epoch)
                 if left_out:
                     say(f"no pictures of epochs {', '.join(map(str, left_out))}: the training is faster")
-                for view, moment, file in _export(run, folder, following, images, times):
-                    state = folder / STATE_FOLDER / f"{view}.pvsm"
-                    problem = painter.paint(state.resolve(), following.size, moment, file.resolve())
-                    if problem:
-                        say(f"no picture {file}: {problem}")
-                        continue
-                    made += 1
-                    say(str(file))
-                    shutil.copyfile(file, images / f".{view}.tmp")
-                    os.replace(images / f".{view}.tmp", images / f"{view}.png")
-                    grow_movie(images, view)
+                try:
+                    for view, moment, file in _export(run, folder, following, images, times):
+                        state = folder / STATE_FOLDER / f"{view}.pvsm"
+                        problem = painter.paint(state.resolve(), following.size, moment, file.resolve())
+                        if problem:
+                            say(f"no picture {file}: {problem}")
+                            continue
+                        made += 1
+                        say(str(file))
+                        shutil.copyfile(file, images / f".{view}.tmp")
+                        os.replace(images / f".{view}.tmp", images / f"{view}.png")
+                        grow_movie(images, view)
+                except (OSError, NotARunError) as error:
+                    # A full disk, or a run that is just being replaced: the next look may find it better.
+                    if str(error) != told:
+                        say(f"{type(error).__name__}: {error}")
+                        told = str(error)
                 last_epoch = max([last_epoch, *(epoch for epoch, _ in times)])
             status = now[0] if now is not None else ""
             if status == FINISHED and now == _state(run):

@@ -67,9 +67,9 @@ def run(options: argparse.Namespace) -> int:
         size=size_of(options.size),
         wait=options.wait,
     )
-    be_nice()
     if options.gui:
         return _window(following)
+    be_nice()
     follow(following, lambda line: print(line, flush=True))
     return 0
 
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
 def _window(following: Any) -> int:
     """The ParaView window beside a loop that exports what is new."""
     from tensorview_insitu.cli.exported import export_folder
-    from tensorview_insitu.cli.follow import keep_exporting
+    from tensorview_insitu.cli.follow import be_nice, keep_exporting
     from tensorview_insitu.cli.paraview_process import NoParaViewError, find
     from tensorview_insitu.paraview_states.states import STATE_FOLDER, write_states
 
@@ -92,6 +92,7 @@ def _window(following: Any) -> int:
     environment["TENSORVIEW_INSITU_EVERY"] = str(following.every)
     script = resources.files("tensorview_insitu.scripts") / "live_window.py"
     window = subprocess.Popen([paraview, f"--script={script}"], env=environment)
+    be_nice()  # the window itself is to answer at once
     try:
         keep_exporting(following, folder, lambda: window.poll() is None)
     finally:

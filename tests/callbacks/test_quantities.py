@@ -302,10 +302,8 @@ def test_predict_and_evaluate_without_activations_record_scores_and_results(tmp_
 
 
 def test_what_was_not_recorded_is_told_with_what_was(run, tmp_path):
-    with pytest.raises(
-        NotInRunError, match="No /activations/conv1/maps in this run. It holds: no activations"
-    ):
-        run.activations("conv1")
+    with pytest.raises(NotInRunError, match="No /gradients/conv1/kernel in this run. It holds: no gradients"):
+        run.gradients("conv1", "kernel")
     with pytest.raises(ValueError, match='Expected kind to be "maps" or "statistics"'):
         run.activations("conv1", "pictures")
 
