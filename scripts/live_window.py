@@ -20,6 +20,7 @@ class Follower:
 
     def __init__(self):
         self.seen = self.changed()
+        self.shown = GetAnimationScene().AnimationTime
         self.view = GetRenderViews()[0]
         if self.view.GetInteractor() is None:  # pvpython has no window until one is asked for
             self.view.MakeRenderWindowInteractor(True)
@@ -41,14 +42,14 @@ class Follower:
             return
         self.seen = now
         animation = GetAnimationScene()
-        was_at_end = animation.AnimationTime >= animation.EndTime
+        goes_along = self.shown == animation.AnimationTime
         for source in GetSources().values():
             if source.GetProperty("FileName") is not None:
                 ReloadFiles(source)
                 source.UpdatePipelineInformation()
         animation.UpdateAnimationUsingDataTimeSteps()
-        if was_at_end:
-            animation.AnimationTime = animation.EndTime
+        if goes_along:
+            self.shown = animation.AnimationTime = animation.EndTime
         RenderAllViews()
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tensorview_insitu.export.files import Target, finite_range, plain_name, spread
+from tensorview_insitu.export.horizon import horizon_of
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.table import write_table
 from tensorview_insitu.export.time_series import write_time_series
@@ -98,7 +99,7 @@ def export_curve(run: Run, target: Target, metrics: list[MetricIndex]) -> CurveI
         "now": _write_now(target, training, name, epochs),
         "now_line": _write_now_line(target, epochs, name, loss["range"], other["range"]),
         # Of what is drawn: an epoch without a finite loss is not.
-        "epoch_range": finite_range(drawn[:, 0]),
+        "epoch_range": horizon_of(run).epoch_range(finite_range(drawn[:, 0])),
         "loss_range": finite_range(drawn[:, 1]),
         "training_loss_range": finite_range(epochs["loss"]),
         "metric_range": finite_range(drawn[:, 2]),

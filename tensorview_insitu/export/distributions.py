@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tensorview_insitu.export.files import Target, finite_range, spread
+from tensorview_insitu.export.horizon import Horizon
 from tensorview_insitu.export.pieces import Pieces
 from tensorview_insitu.export.poly_data import grid_quads, write_poly_data
 from tensorview_insitu.export.time_series import write_time_series
@@ -25,10 +26,13 @@ class Distribution:
         layer: its name.
         variable: its name.
         extent: the range of all its values.
+        horizon: how far the training is to go.
     """
 
-    def __init__(self, target: Target, folder: str, layer: str, variable: str, extent: Range) -> None:
-        self._target, self._folder = target, folder
+    def __init__(
+        self, target: Target, folder: str, layer: str, variable: str, extent: Range, horizon: Horizon
+    ) -> None:
+        self._target, self._folder, self._horizon = target, folder, horizon
         self._layer, self._variable = layer, variable
         low, high = extent
         self._edges = (
@@ -81,7 +85,7 @@ class Distribution:
             "quantiles": list(QUANTILES),
             "value_range": (float(self._edges[0]), float(self._edges[-1])),
             "density_range": finite_range(density),
-            "epoch_range": finite_range(epochs),
+            "epoch_range": self._horizon.epoch_range(finite_range(epochs)),
             "values": size,
             "times": {"epochs": [m[0] for m in moments], "steps": [m[1] for m in moments]},
         }

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.heat_map import write_heat_map
+from tensorview_insitu.export.horizon import horizon_of
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.table import write_table
 from tensorview_insitu.export.time_series import write_time_series
@@ -27,7 +28,7 @@ def export_gradient_norms(run: Run, target: Target) -> tuple[GradientNormsIndex,
         return None
     steps = table["step"].to_numpy(np.int64)
     norms = table[variables].to_numpy(np.float64)
-    width = int(steps[-1])
+    width = max(int(steps[-1]), horizon_of(run).steps)
     per_column = -(-width // _MOST_COLUMNS)
     column_steps, columns = _columns(steps, norms, per_column, -(-width // per_column))
     with np.errstate(divide="ignore"):
@@ -39,6 +40,7 @@ def export_gradient_norms(run: Run, target: Target) -> tuple[GradientNormsIndex,
     )
     lines = pd.DataFrame(np.where(columns > 0, columns, np.nan), columns=pd.Index(variables))
     lines.insert(0, "step", column_steps)
+    lines = lines[lines["step"] < steps[-1] + per_column]  # none to come
     line_table = write_table(target.folder, "gradient_norms/lines.csv", lines)
     _write_now(run, target)
     index: GradientNormsIndex = {

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tensorview_insitu.export.distributions import Distribution
 from tensorview_insitu.export.files import Target
 from tensorview_insitu.export.grids import GridsWriter
+from tensorview_insitu.export.horizon import Horizon
 from tensorview_insitu.export.network import Block
 from tensorview_insitu.export.pieces import Pieces, cells_by_filter, grid_of
 from tensorview_insitu.export.sheets import export_sheets
@@ -79,6 +80,7 @@ def export_layer(
     every: int,
     shapes: Mapping[str, tuple[int, ...]],
     batches: pd.DataFrame,
+    horizon: Horizon,
     wrote: Callable[[], None],
 ) -> Exported:
     """Write what was recorded of one layer.
@@ -93,6 +95,7 @@ def export_layer(
         every: every n-th snapshot (and the last).
         shapes: of all datasets of the run.
         batches: loss and learning rate of every batch.
+        horizon: how far the training is to go.
         wrote: called after each snapshot.
     """
     index: LayerIndex = {
@@ -115,21 +118,23 @@ def export_layer(
             norms.add(snapshots)
         about = writer.finish()
         index["variables"].append(about)
-        distribution = Distribution(target, folder, layer, variable, about["range"]).of(pieces)
+        distribution = Distribution(target, folder, layer, variable, about["range"], horizon).of(pieces)
         if distribution is not None:
             made.distributions.append(distribution)
         if variable.endswith("kernel") and index["sheets"] is None:
-            index["sheets"], index["grids"] = _export_kernel(target, folder, len(about["arrays"]), pieces)
+            index["sheets"], index["grids"] = _export_kernel(
+                target, folder, len(about["arrays"]), pieces, horizon
+            )
             index["trajectory"] = _export_path(batches, target, folder, pieces)
             made.block = Block(layer, variable, pieces)
         elif variable == "bias":
             strips = [replace(s, values=cells_by_filter(s)[:, :, 0]) for s in pieces]
-            index["biases"] = export_sheets(target, f"{folder}/bias_sheet", "bias", (1,), 1, strips)
+            index["biases"] = export_sheets(target, f"{folder}/bias_sheet", "bias", (1,), 1, strips, horizon)
     return made
 
 
 def _export_kernel(
-    target: Target, folder: str, channels: int, pieces: Pieces
+    target: Target, folder: str, channels: int, pieces: Pieces, horizon: Horizon
 ) -> tuple[SheetsIndex, TilesIndex]:
     # Of a whole variable only one input channel is held at once; the rest goes piece by piece.
     strips: list[Snapshots] = []
@@ -139,7 +144,7 @@ def _export_kernel(
         cells, grid = cells_by_filter(snapshots), grid_of(snapshots)
         strips.append(replace(snapshots, values=cells[:, :, 0].copy()))
         grids.add(cells, grid, snapshots.steps, snapshots.epochs)
-    sheets = export_sheets(target, f"{folder}/sheets", "weight", grid, channels, strips)
+    sheets = export_sheets(target, f"{folder}/sheets", "weight", grid, channels, strips, horizon)
     return sheets, grids.finish()
 
 

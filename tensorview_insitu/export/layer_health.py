@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tensorview_insitu.export.files import Target, spread
 from tensorview_insitu.export.heat_map import write_heat_map
+from tensorview_insitu.export.horizon import horizon_of
 from tensorview_insitu.export.layer import Norms
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.time_series import write_time_series
@@ -53,13 +54,16 @@ def export_layer_health(
         ),
     }
     shown = spread(len(numbers), _MOST_EPOCHS)
-    extent = (float(numbers[0]) - 0.5, float(numbers[-1]) + 0.5)
+    # Of a training that runs, the epochs to come are grey.
+    to_come = max(0, int(horizon_of(run).epochs) - int(numbers[-1])) if len(shown) == len(numbers) else 0
+    extent = (float(numbers[0]) - 0.5, float(numbers[-1]) + to_come + 0.5)
     maps = []
     for array, table in tables.items():
         # A row without any number says nothing.
         columns = [name for name, values in table.items() if np.isfinite(values).any()]
         if columns:
             values = np.column_stack([table[name][shown] for name in columns]).astype(np.float32)
+            values = np.pad(values, [(0, to_come), (0, 0)], constant_values=np.nan)
             maps.append(
                 write_heat_map(target, "layer_health", array, columns, values, extent, height=_HEIGHT)
             )

@@ -10,6 +10,7 @@ from tensorview_insitu.export.curves import export_curve, export_tables, metrics
 from tensorview_insitu.export.feature_maps import export_feature_maps
 from tensorview_insitu.export.files import Target
 from tensorview_insitu.export.gradient_norms import export_gradient_norms
+from tensorview_insitu.export.horizon import horizon_of
 from tensorview_insitu.export.kernel_table import export_kernel_table
 from tensorview_insitu.export.layer import Exported, export_layer
 from tensorview_insitu.export.layer_health import export_layer_health
@@ -178,7 +179,7 @@ def _export_layers(
     # Names for all layers of the run, so that a layer's folder does not depend on what else is asked for.
     folders = safe_names(dict.fromkeys(layer for layer, _ in run.variables()))
     counts = [shapes[layout.variable_dataset(name, v)][0] for name, some in chosen.items() for v in some]
-    batches = run.scalars("batch")
+    batches, horizon = run.scalars("batch"), horizon_of(run)
     total, done = sum(-(-count // every) for count in counts), 0
 
     def wrote() -> None:
@@ -197,6 +198,7 @@ def _export_layers(
             every=every,
             shapes=shapes,
             batches=batches,
+            horizon=horizon,
             wrote=wrote,
         )
         for layer, variables in chosen.items()

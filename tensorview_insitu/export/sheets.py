@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tensorview_insitu.export.files import Target, finite_range, spread
+from tensorview_insitu.export.horizon import Horizon
 from tensorview_insitu.export.poly_data import grid_quads, write_poly_data
 from tensorview_insitu.export.time_series import write_time_series
 from tensorview_insitu.index import SheetsIndex
@@ -22,6 +23,7 @@ def export_sheets(
     grid: Sequence[int],
     channels: int,
     strips: list[Snapshots],
+    horizon: Horizon,
 ) -> SheetsIndex:
     """Write strips, with values `(snapshot, cell, filter)`.
 
@@ -32,6 +34,7 @@ def export_sheets(
         grid: the shape of the grid whose cells these are.
         channels: how many input channels there are; the strips are of the first.
         strips: consecutive.
+        horizon: how far the training is to go.
     """
     values = np.concatenate([strip.values for strip in strips])
     steps = np.concatenate([strip.steps for strip in strips])
@@ -57,7 +60,7 @@ def export_sheets(
         "channels": channels,
         "filters": filters,
         "times": {"epochs": [m[0] for m in moments], "steps": [m[1] for m in moments]},
-        "epoch_range": finite_range(epochs[shown]),
+        "epoch_range": horizon.epoch_range(finite_range(epochs[shown])),
         "range": finite_range(values),
     }
 

@@ -91,4 +91,4 @@ def test_small_things():
     assert plain_name("top-5 accuracy") == "top_5_accuracy" and plain_name("5x") == "_5x"
     assert list(every_nth(7, 3)) == [0, 3, 6] and list(every_nth(6, 3)) == [0, 3, 5]
     assert list(spread(3)) == [0, 1, 2]
-    assert len(spread(10_000)) == 2000 and spread(10_000)[-1] == 9_999
+    assert len(spread(10_000)) == 1000 and spread(10_000)[-1] == 9_999

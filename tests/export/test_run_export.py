@@ -238,6 +238,7 @@ def test_an_export_before_the_first_epoch_ended(tmp_path):
         "weight_trajectory",
         "feature_maps",
         "layer_health",
+        "compare",
     }
     assert set(report.impossible) == impossible
     assert len(read_collection(folder / index["gradient_norms"]["now"])) == 1

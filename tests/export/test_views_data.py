@@ -232,6 +232,29 @@ def test_a_comparison_holds_both_runs_and_their_difference(run, tmp_path):
     np.testing.assert_array_equal(cells["difference_1"], b - a)
 
 
+def test_axes_of_a_training_that_runs_reach_to_its_planned_end(tmp_path):
+    class Export(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                recorder._writer.flush(10)
+                export_run(Run.open(tmp_path / "run"), tmp_path / "during")
+
+    recorder = InSituRecorder(tmp_path / "run")
+    fit(network(), [recorder, Export()], epochs=4)
+    export_run(Run.open(tmp_path / "run"), tmp_path / "after")
+    during, after = (read_index(tmp_path / name) for name in ("during", "after"))
+    assert during["epochs"]["epochs"] == [1, 2] and after["epochs"]["epochs"] == [1, 2, 3, 4]
+    for index in (during, after):
+        sheets = index["layers"][0]["sheets"]
+        assert sheets["epoch_range"] == [0, 4] and index["curve"]["epoch_range"] == [1, 4]
+        assert index["gradient_norms"]["heat_map"]["extent"] == [0, 52]
+        assert index["health"][0]["extent"] == [0.5, 4.5]
+    heat = during["health"][0]
+    cells = read_image(tmp_path / "during" / heat["file"])[1][heat["array"]]
+    assert np.isfinite(cells[:2]).all() and np.isnan(cells[2:]).all()
+    assert not during["gradient_norms"]["gaps"]
+
+
 def test_mistakes_of_a_comparison_are_told(run, tmp_path):
     with pytest.raises(ValueError, match="Expected two runs or more. Received: 1"):
         export_comparison([run], tmp_path / "c")

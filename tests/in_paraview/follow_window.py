@@ -13,7 +13,6 @@ from paraview.simple import *
 script, export, later, out = sys.argv[1:]
 follower = runpy.run_path(script)["follower"]
 animation = GetAnimationScene()
-animation.AnimationTime = animation.EndTime
 found = [[animation.EndTime, animation.AnimationTime]]
 follower.look()  # nothing is new
 found.append([animation.EndTime, animation.AnimationTime])
