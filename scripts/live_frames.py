@@ -9,6 +9,7 @@ import os
 
 import paraview.simple
 from paraview.simple import *
+from picture_size import set_size
 from vtkmodules.vtkRenderingCore import vtkTextRenderer
 
 
@@ -31,7 +32,7 @@ def render(state, size, time, file):
     paraview.simple._DisableFirstRenderCameraReset()
     LoadState(state)
     layout = GetLayouts()[max(GetLayouts())]
-    layout.SetSize(1280, 720)
+    set_size(layout, size)
     GetAnimationScene().AnimationTime = time
     temporary = file + ".tmp.png"
     SaveScreenshot(temporary, layout, ImageResolution=size)

@@ -11,6 +11,7 @@ import sys
 
 import paraview.simple
 from paraview.simple import *
+from picture_size import set_size
 from vtkmodules.vtkRenderingCore import vtkTextRenderer
 
 
@@ -26,8 +27,7 @@ def main(job_file):
     vtkTextRenderer.GetInstance().SetScaleToPowerOfTwo(True)
     layout = GetLayouts()[max(GetLayouts())]
     animation = GetAnimationScene()
-    # The window is 1280 x 720 in the state: ParaView then makes text larger as the picture is.
-    layout.SetSize(1280, 720)
+    set_size(layout, job["size"])
     for frame in job["frames"]:
         animation.AnimationTime = frame["time"]
         temporary = frame["file"] + ".tmp.png"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -52,8 +50,7 @@ def _export_layer(target: Target, folder: str, layer: str, maps: Snapshots) -> F
     # (snapshot, sample, row, column, filter), of the first sample; an array for each of the others.
     snapshots, samples, rows, columns, filters = maps.values.shape
     shown = min(filters, _MOST_TILES)
-    tiling = Tiling(shown, rows, columns)
-    image = _Image(tiling)
+    tiling = Tiling(shown, rows, columns, whole=True)
     moments, outlines = [], []
     dead_now = 0
     for i in spread(snapshots, _MOST_TIMES):
@@ -62,8 +59,8 @@ def _export_layer(target: Target, folder: str, layer: str, maps: Snapshots) -> F
         dead_now = int((values == 0).all(axis=(0, 1, 2)).sum())
         name, outline = f"maps_{step:07d}.vti", f"dead_{step:07d}.vtp"
         if target.lacks(f"{folder}/{name}"):
-            arrays = {f"sample_{s}": image.of(values[s, :, :, :shown]) for s in range(samples)}
-            write_image_data(target.path(f"{folder}/{name}"), cell_data=arrays, spacing=image.spacing)
+            arrays = {f"sample_{s}": _picture(tiling, values[s, :, :, :shown]) for s in range(samples)}
+            write_image_data(target.path(f"{folder}/{name}"), cell_data=arrays)
             points, lines = tiling.outlines(dead)
             write_poly_data(target.path(f"{folder}/{outline}"), points, lines=lines)
         moments.append((epoch, float(step), name))
@@ -85,26 +82,15 @@ def _export_layer(target: Target, folder: str, layer: str, maps: Snapshots) -> F
     return {"layer": layer, "samples": samples, "tiles": tiles, "dead": dead_now}
 
 
-class _Image:
-    """A picture of all tiles, with NaN where none is: large maps are too many for a face each."""
+def _picture(tiling: Tiling, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`(row, column, filter)` as one picture `(x, y, 1)` of all tiles, with NaN where none is.
 
-    def __init__(self, tiling: Tiling) -> None:
-        self._tiling = tiling
-        self._cell = min(1.0, tiling.gap)
-        width, height = tiling.size
-        # A whole number of pixels for each value, and at least one for the gap.
-        self._per = max(1, round(1.0 / self._cell))
-        self.spacing = (1.0 / self._per, 1.0 / self._per, 1.0)
-        self._shape = (math.ceil(height * self._per) + 1, math.ceil(width * self._per) + 1)
-
-    def of(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
-        """`(row, column, filter)` as `(x, y, 1)`."""
-        picture = np.full(self._shape, np.nan, np.float32)
-        per = self._per
-        large = maps.repeat(per, axis=0).repeat(per, axis=1)
-        for number, (x, y) in enumerate(self._tiling.corners()):
-            left = round(x * per)
-            top = self._shape[0] - large.shape[0] - round((y - self._tiling.rows) * per)
-            rows, columns = large.shape[:2]
-            picture[top : top + rows, left : left + columns] = large[:, :, number]
-        return picture[::-1].T[:, :, None]
+    Large maps have too many values for a face each.
+    """
+    width, height = (round(n) for n in tiling.size)
+    rows, columns = maps.shape[:2]
+    picture = np.full((height, width), np.nan, np.float32)
+    for number, (x, y) in enumerate(tiling.corners()):
+        left, top = round(x), height - round(y)
+        picture[top : top + rows, left : left + columns] = maps[:, :, number]
+    return picture[::-1].T[:, :, None]

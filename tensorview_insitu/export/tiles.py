@@ -21,17 +21,19 @@ class Tiling:
         count: how many.
         rows: of each.
         columns: of each.
-        gap: between them, in cells; more where they are large.
+        whole: whether they lie at whole numbers of cells, as the pixels of a picture must.
     """
 
     count: int
     rows: int
     columns: int
+    whole: bool = False
 
     @property
     def gap(self) -> float:
-        """Between two of them, in cells."""
-        return max(_GAP, 0.12 * max(self.rows, self.columns))
+        """Between two of them, in cells; more where they are large."""
+        gap = max(_GAP, 0.12 * max(self.rows, self.columns))
+        return float(math.ceil(gap)) if self.whole else gap
 
     @property
     def across(self) -> int:
@@ -42,7 +44,8 @@ class Tiling:
     @property
     def label_room(self) -> float:
         """Above each, for its number."""
-        return 0.22 * max(self.rows, 1.0) if self.count <= _MOST_LABELLED else 0.0
+        room = 0.22 * max(self.rows, 1.0) if self.count <= _MOST_LABELLED else 0.0
+        return float(math.ceil(room)) if self.whole else room
 
     @property
     def size(self) -> tuple[float, float]:

@@ -129,7 +129,7 @@ def test_distributions_are_of_all_values_and_their_quantiles_exact(run, exported
 def test_feature_maps_are_what_the_layers_answered(run, exported):
     maps = next(m for m in read_index(exported)["feature_maps"] if m["layer"] == "conv1")
     held = run.activations("conv1", "maps")
-    tiling = Tiling(*np.moveaxis(held.values[-1, 0], -1, 0).shape)
+    tiling = Tiling(*np.moveaxis(held.values[-1, 0], -1, 0).shape, whole=True)
     time, path = read_collection(exported / maps["tiles"]["file"])[-1]
     _, cells, image = read_image(path)
     picture = cells["sample_0"][:, :, 0]
@@ -140,7 +140,9 @@ def test_feature_maps_are_what_the_layers_answered(run, exported):
             for column in range(held.values.shape[3]):
                 at = picture[int((x + column + 0.5) / spacing), int((y - row - 0.5) / spacing)]
                 assert at == held.values[-1, 0, row, column, tile]
-    assert np.isnan(picture).any()
+    # Between any two tiles there is a gap.
+    columns = np.isnan(picture).all(axis=1)
+    assert columns.sum() == (tiling.across - 1) * tiling.gap
 
 
 def test_dead_filters_are_outlined_and_counted(tmp_path):
