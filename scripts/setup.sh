@@ -62,6 +62,8 @@ command -v pvpython >/dev/null || [ -n "${PVPYTHON:-}" ] || missing+=(paraview p
 command -v Xvfb >/dev/null && command -v xauth >/dev/null || missing+=(xvfb xauth) # xvfb-run needs xauth
 # The tests replay what a writer does to its files, call by call.
 case ",$extras," in *,test,*) command -v strace >/dev/null || missing+=(strace) ;; esac
+# ParaView's reader of run.h5 needs h5py in ParaView's own Python, which is the system's.
+case ",$extras," in *,test,*) /usr/bin/python3 -c 'import h5py' 2>/dev/null || missing+=(python3-h5py) ;; esac
 if [ "${#missing[@]}" -gt 0 ] && [ "$(uname -s)" = Linux ]; then
     echo "installing ${missing[*]} from apt"
     apt_install "${missing[@]}" || echo "Not installed: ${missing[*]} (no pictures without ParaView). As root: apt install ${missing[*]}"
