@@ -32,7 +32,9 @@ ROWS = 6
 def new_scene(index: Index, settings: Settings, title: str, times: Times) -> Scene:
     """A scene of this run, with the background and the time that a person chose."""
     shown = times["steps"] if settings.by_step else times["epochs"]
-    return Scene(f"{title} of {run_name(index)}", list(shown), settings.theme, settings.by_step)
+    return Scene(
+        f"{title} of {run_name(index)}", list(shown), settings.theme, settings.by_step, run_name(index)
+    )
 
 
 def render_view(
@@ -260,9 +262,12 @@ def caption(scene: Scene, view: View, name: str, text: str, *, large: bool = Fal
 
 
 def epoch_caption(scene: Scene, view: View, name: str, timed: Node, *, large: bool = False) -> None:
-    """The current epoch in the corner of a 3-D view; `timed` is a source with time steps."""
+    """The run and its current epoch in the corner of a 3-D view; `timed` is a source with time steps."""
     unit = "step" if scene.by_step else "epoch"
-    source = scene.source("TimeToTextConvertor", name, Input=timed, Format=f"{unit} {{time:g}}")
+    # To ParaView's format these are signs.
+    run = scene.run.translate(str.maketrans("{}%", "()/"))
+    text = f"{run}, {unit} {{time:g}}" if run else f"{unit} {{time:g}}"
+    source = scene.source("TimeToTextConvertor", name, Input=timed, Format=text)
     _show_text(view, source, _LOWER_LEFT, _AXIS_TITLE_SIZE + (_LARGER if large else 0))
 
 

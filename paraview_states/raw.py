@@ -14,7 +14,7 @@ _LONG = 2.6
 def raw_variable(about: ZeroCopyIndex, settings: Settings) -> Scene:
     """A scene that reads run.h5 itself, through a file beside it."""
     title = f"{about['layer']}/{about['variable']} of {about['run']}"
-    scene = Scene(title, list(about["times"]["epochs"]), settings.theme)
+    scene = Scene(title, list(about["times"]["epochs"]), settings.theme, run=about["run"])
     source = scene.read(about["file"])
     limits = about["range"]
     colours = scene.colour_map(

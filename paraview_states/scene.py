@@ -122,6 +122,7 @@ class Scene:
         times: the times of its animation.
         theme: what it is drawn on.
         by_step: whether its time counts steps, and not epochs.
+        run: the name of the run, for captions.
         sources: readers and filters, each after its input.
         colour_maps: shared by displays.
         views: in the order in which they were made.
@@ -132,6 +133,7 @@ class Scene:
     times: list[float]
     theme: Theme = WHITE
     by_step: bool = False
+    run: str = ""
     sources: list[Node] = field(default_factory=list)
     colour_maps: list[Node] = field(default_factory=list)
     views: list[View] = field(default_factory=list)

@@ -44,7 +44,7 @@ def test_time_counts_epochs_or_steps(view, exported):
         assert reader.properties["FileName"].path.endswith("_by_step.pvd")
         assert (exported / reader.properties["FileName"].path).is_file()
     formats = {node.properties["Format"] for node in nodes(steps, "TimeToTextConvertor")}
-    assert formats <= {"step {time:g}"}
+    assert formats <= {"digits, step {time:g}"}
 
 
 @pytest.mark.parametrize(
