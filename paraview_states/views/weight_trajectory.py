@@ -158,7 +158,11 @@ def _ticks(axis: str, extent: Range, longest: float) -> dict[str, Value]:
     # Along an axis that hardly anything moves along, labels would lie on each other.
     if extent[1] - extent[0] < _SHORT * longest:
         return {f"{axis}AxisUseCustomLabels": 1, f"{axis}AxisLabels": []}
-    return look.ticks(axis, extent, 4, inside=True)
+    found = look.ticks(axis, extent, 4, inside=True)
+    labels = found[f"{axis}AxisLabels"]
+    assert isinstance(labels, list)
+    # The axis' name is in its middle.
+    return {**found, f"{axis}AxisLabels": [labels[0], labels[-1]] if len(labels) > 2 else labels}
 
 
 def _movement(scene: Scene, layer: str, path: TrajectoryIndex, what: str, unit: str) -> View:

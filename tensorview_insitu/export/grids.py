@@ -34,11 +34,13 @@ def as_tiles(cells: NDArray[np.float32], grid: Sequence[int]) -> tuple[NDArray[n
     cells = cells[..., :_MOST_TILES]
     if len(grid) == 1 and channels == 1:
         matrix = cells[:, :_MOST_ACROSS, 0, :_MOST_ACROSS]
-        return matrix[:, None], f"one row for each of {matrix.shape[1]} inputs, one column for each filter"
+        inputs = str(grid[0]) if grid[0] == matrix.shape[1] else f"the first {matrix.shape[1]} of {grid[0]}"
+        return matrix[:, None], f"one row for each of {inputs} inputs, one column for each filter"
     if len(grid) == 1:
         shown = min(channels, 64)
         tiles = cells[:, :, :shown].transpose(0, 3, 2, 1)
-        return tiles, f"every filter's {shown} channels (rows) over {grid[0]} positions"
+        rows = str(shown) if shown == channels else f"first {shown} of {channels}"
+        return tiles, f"every filter's {rows} channels (rows) over {grid[0]} positions"
     of_channel = "" if channels == 1 else f", input channel 0 of {channels}"
     first = cells[:, :, 0].reshape(snapshots, *grid, -1)
     if len(grid) == 2:
