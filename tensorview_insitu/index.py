@@ -161,7 +161,8 @@ class TrajectoryIndex(TypedDict):
 
     `path` lies in the space of the first three principal components, whose shares of the variance are
     `explained`; its arrays `w_<number>` are the weights that move most, `weights` in that order, by
-    their number in the flattened kernel; `weight_names` are their places along `dims`. `now` is the same
+    their number in the flattened kernel; `weight_names` are their places along `dims`, `weight_moves` how
+    far each is in the end from where it began. `now` is the same
     at one time. `movement` is a table of how far the filters have turned and grown.
     """
 
@@ -171,6 +172,7 @@ class TrajectoryIndex(TypedDict):
     ranges: list[Range]
     weights: list[int]
     weight_ranges: list[Range]
+    weight_moves: list[float]
     weight_names: list[str]
     dims: str
     movement: str

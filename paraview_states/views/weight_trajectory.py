@@ -72,6 +72,7 @@ def weights_view(
         in_weights(scene.read(path["path"]), "path"),
         in_weights(scene.read(path["now"]), "now"),
         [path["weight_ranges"][place] for place in places],
+        [path["weight_moves"][place] for place in places],
         ("x", "y", "z"),
         colours,
         array,
@@ -88,6 +89,7 @@ def components_view(scene: Scene, layer: str, path: TrajectoryIndex, colours: No
         scene.read(path["path"]),
         scene.read(path["now"]),
         path["ranges"],
+        [1.0, 0.0, 0.0],
         ("component 1", "component 2", "component 3"),
         colours,
         array,
@@ -111,6 +113,7 @@ def _path_view(
     line: Node,
     now: Node,
     ranges: list[Range],
+    moves: list[float],
     titles: tuple[str, str, str],
     colours: Node,
     array: str,
@@ -121,13 +124,15 @@ def _path_view(
     longest = max(lengths) or 1.0
     scale = [_BOX / longest] * 3
     centre = [s * (low + high) / 2 for s, (low, high) in zip(scale, ranges, strict=True)]
+    # From the side that the path does not lead to or come from: it would be a dot.
+    side = min((-2.6, 2.6), key=lambda x: abs(x * moves[0] - 3.6 * moves[1] + 2.6 * moves[2]))
     view = look.render_view(
         scene,
         name,
-        position=[centre[0] - 2.6, centre[1] - 3.6, centre[2] + 2.6],
-        focus=[centre[0] + 0.15, centre[1] - 0.1, centre[2]],
+        position=[centre[0] + side, centre[1] - 3.6, centre[2] + 2.6],
+        focus=[centre[0] + 0.15, centre[1] - 0.1, centre[2] + 0.08],
         up=[0.0, 0.0, 1.0],
-        parallel_scale=1.85,
+        parallel_scale=2.0,
         axes={
             **{f"{axis}Title": text for axis, text in zip("XYZ", titles, strict=True)},
             "DataScale": scale,
@@ -160,9 +165,9 @@ def _ticks(axis: str, extent: Range, longest: float) -> dict[str, Value]:
         return {f"{axis}AxisUseCustomLabels": 1, f"{axis}AxisLabels": []}
     found = look.ticks(axis, extent, 4, inside=True)
     labels = found[f"{axis}AxisLabels"]
-    assert isinstance(labels, list)
-    # The axis' name is in its middle.
-    return {**found, f"{axis}AxisLabels": [labels[0], labels[-1]] if len(labels) > 2 else labels}
+    if isinstance(labels, list) and len(labels) > 2:  # the axis' name is in its middle
+        return {**found, f"{axis}AxisLabels": [*labels[:1], *labels[-1:]]}
+    return found
 
 
 def _movement(scene: Scene, layer: str, path: TrajectoryIndex, what: str, unit: str) -> View:

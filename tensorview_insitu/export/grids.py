@@ -39,8 +39,8 @@ def as_tiles(cells: NDArray[np.float32], grid: Sequence[int]) -> tuple[NDArray[n
     if len(grid) == 1:
         shown = min(channels, 64)
         tiles = cells[:, :, :shown].transpose(0, 3, 2, 1)
-        rows = str(shown) if shown == channels else f"first {shown} of {channels}"
-        return tiles, f"every filter's {rows} channels (rows) over {grid[0]} positions"
+        which = str(shown) if shown == channels else f"first {shown} of {channels}"
+        return tiles, f"every filter's {which} channels (rows) over {grid[0]} positions"
     of_channel = "" if channels == 1 else f", input channel 0 of {channels}"
     first = cells[:, :, 0].reshape(snapshots, *grid, -1)
     if len(grid) == 2:

@@ -105,6 +105,7 @@ class Trajectory:
             "ranges": [finite_range(places[:, axis]) for axis in range(3)],
             "weights": numbers,
             "weight_ranges": [finite_range(flat[:, at]) for at in moving],
+            "weight_moves": [float(flat[-1, at] - flat[0, at]) for at in moving],
             "weight_names": [_name(number, self._shape) for number in numbers],
             "dims": ", ".join(self._dims),
             "movement": table["file"],
