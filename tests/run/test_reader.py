@@ -69,7 +69,16 @@ def test_a_crashed_run_is_exported_and_packed_from_the_command_line(killed, caps
 
 def test_run_h5_is_plain_hdf5_with_checksums(run):
     with h5py.File(run.folder / "run.h5", "r") as file:
-        assert set(file) == {"gradient_norms", "gradient_norms_steps", "layers", "scalars", "steps"}
+        tables = {"gradient_norms", "update_norms", "weight_norms", "dead_filters"}
+        expected = {
+            "layers",
+            "scalars",
+            "activations",
+            "steps",
+            *tables,
+            *(f"{name}_steps" for name in tables),
+        }
+        assert set(file) == expected
         kernel = file["layers/conv1/kernel"]
         assert kernel.dtype == np.float32 and kernel.fletcher32 and kernel.compression is None
         assert json.loads(kernel.attrs["dims"]) == ["snapshot", "row", "column", "channel", "filter"]
@@ -102,7 +111,9 @@ def test_a_flipped_bit_is_told_with_the_dataset_it_hit(copied_run):
 
 
 def test_an_unknown_layer_or_variable_is_told_with_those_there_are(run):
-    with pytest.raises(NotInRunError, match='No layer "conv9" in this run. It holds: conv1, conv2, classes.'):
+    with pytest.raises(
+        NotInRunError, match='No layer "conv9" in this run. It holds: conv1, norm, conv2, classes.'
+    ):
         run.variable("conv9", "kernel")
     with pytest.raises(
         NotInRunError, match='No "gamma" of layer "conv1" in this run. It holds: kernel, bias'
