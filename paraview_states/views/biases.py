@@ -17,7 +17,10 @@ def biases(index: Index, settings: Settings) -> Scene:
     shown = [layers[0]] if len(layers) == 1 else [layers[0], layers[-1]]
     scene = look.new_scene(index, settings, "Biases", shown[0][1]["times"])
     rows = [_row(scene, layer, sheets, settings, shown) for layer, sheets in shown]
-    scene.layout = rows[0] if len(rows) == 1 else Split("vertical", rows[0], rows[1])
+    if len(rows) == 1:  # one above the other: side by side they would be higher than wide
+        scene.layout = Split("vertical", rows[0].first, rows[0].second)
+    else:
+        scene.layout = Split("vertical", rows[0], rows[1])
     return scene
 
 

@@ -25,10 +25,10 @@ def layer_health(index: Index, settings: Settings) -> Scene:
     if not maps:
         raise ImpossibleViewError("no epoch of the run ended")
     scene = look.new_scene(index, settings, "Layer health", index["epochs"])
-    rows = -(-len(maps) // 2)
+    rows = 2 if len(maps) == 2 else -(-len(maps) // 2)
     views = []
     for number, heat in enumerate(maps):
-        alone = number == len(maps) - 1 and len(maps) % 2
+        alone = len(maps) == 2 or (number == len(maps) - 1 and len(maps) % 2)
         pane = (1280 if alone else 640, 720 // rows)
         views.append(_health_view(scene, index, heat, settings, pane))
     scene.layout = grid(views)
@@ -58,7 +58,9 @@ def _health_view(
 
 
 def grid(views: list[View]) -> Split | View:
-    """Views in two columns; the last has a row to itself where their number is odd."""
+    """Views in two columns; two lie above each other, and of an odd number the last has a row to itself."""
+    if len(views) == 2:  # side by side they would be higher than wide
+        return Split("vertical", views[0], views[1])
     rows: list[Split | View] = [
         Split("horizontal", views[i], views[i + 1]) if i + 1 < len(views) else views[i]
         for i in range(0, len(views), 2)
