@@ -32,9 +32,10 @@ ROWS = 6
 def new_scene(index: Index, settings: Settings, title: str, times: Times) -> Scene:
     """A scene of this run, with the background and the time that a person chose."""
     shown = times["steps"] if settings.by_step else times["epochs"]
-    return Scene(
-        f"{title} of {run_name(index)}", list(shown), settings.theme, settings.by_step, run_name(index)
-    )
+    name = run_name(index)
+    # Where fewer snapshots are shown than were recorded, the caption says so.
+    thinned = f" (one of {index['every']} snapshots)" if index["every"] > 1 else ""
+    return Scene(f"{title} of {name}", list(shown), settings.theme, settings.by_step, name + thinned)
 
 
 def render_view(

@@ -291,13 +291,15 @@ class ComparisonIndex(TypedDict):
 class Index(TypedDict):
     """All of index.json.
 
-    `epochs` are the times of what is there once an epoch: the curves and where training was.
+    `epochs` are the times of what is there once an epoch: the curves and where training was. Of the layers'
+    snapshots every `every`-th is there.
     """
 
     format: str
     version: int
     made_by: str
     run: RunIndex
+    every: int
     epochs: Times
     tables: dict[str, TableIndex]
     metrics: list[MetricIndex]

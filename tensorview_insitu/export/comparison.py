@@ -86,6 +86,7 @@ def export_comparison(runs: Sequence[Run], folder: Path, *, layers: Sequence[str
             "steps": max((int(run.steps()["step"].max()) for run in runs if len(run.steps())), default=0),
             "epochs": max(times["epochs"], default=0.0),
         },
+        "every": 1,
         "epochs": times,
         "tables": {"comparison": write_table(folder, "tables/comparison.csv", table)},
         "metrics": [],

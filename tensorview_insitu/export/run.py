@@ -108,6 +108,7 @@ def export_run(
         "version": VERSION,
         "made_by": __version__,
         "run": run_index,
+        "every": every,
         "epochs": {
             "epochs": [float(epoch) for epoch in epochs.get("epoch", [])],
             "steps": [float(step) for step in epochs["step"]],

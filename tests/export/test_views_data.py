@@ -7,6 +7,7 @@ import pytest
 from fits import digits, fit, network
 from reading import read_collection, read_image, read_poly
 from tensorview_insitu.callbacks import Activations, InSituRecorder, Kernels
+from tensorview_insitu.paraview_states.states import write_states
 from vtkmodules.util.numpy_support import vtk_to_numpy
 
 from tensorview_insitu.export.comparison import export_comparison
@@ -255,6 +256,15 @@ def test_axes_of_a_training_that_runs_reach_to_its_planned_end(tmp_path):
     cells = read_image(tmp_path / "during" / heat["file"])[1][heat["array"]]
     assert np.isfinite(cells[:2]).all() and np.isnan(cells[2:]).all()
     assert not during["gradient_norms"]["gaps"]
+
+
+def test_a_thinned_export_says_so_in_every_caption(run, tmp_path):
+    export_run(run, tmp_path, every=2)
+    write_states(tmp_path, ["kernel_grids"])
+    assert read_index(tmp_path)["every"] == 2
+    assert (
+        "digits (one of 2 snapshots), epoch {time:g}" in (tmp_path / "states/kernel_grids.pvsm").read_text()
+    )
 
 
 def test_mistakes_of_a_comparison_are_told(run, tmp_path):
