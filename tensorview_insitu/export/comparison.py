@@ -19,7 +19,7 @@ from tensorview_insitu.export.pieces import cells_by_filter, grid_of
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.table import write_table
 from tensorview_insitu.export.tiles import Tiling
-from tensorview_insitu.export.time_series import write_time_series
+from tensorview_insitu.export.time_series import times_of, write_time_series
 from tensorview_insitu.index import (
     FORMAT,
     INDEX_FILE,
@@ -190,7 +190,7 @@ def _compare_layer(
             "tiles": tiling.count,
             "of": snapshots[0].values.shape[snapshots[0].filter_axis] if tiling.count > 1 else 1,
             "about": as_tiles(cells_by_filter(snapshots[0]), grid_of(snapshots[0]))[1],
-            "times": {"epochs": [m[0] for m in moments], "steps": [m[1] for m in moments]},
+            "times": times_of(moments),
             "range": finite_range(*tiles),
             "change_range": finite_range(differences),
         },

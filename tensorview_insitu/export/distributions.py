@@ -9,7 +9,7 @@ from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.horizon import Horizon
 from tensorview_insitu.export.pieces import Pieces
 from tensorview_insitu.export.poly_data import grid_quads, write_poly_data
-from tensorview_insitu.export.time_series import write_time_series
+from tensorview_insitu.export.time_series import times_of, write_time_series
 from tensorview_insitu.index import DistributionIndex, Range
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -87,7 +87,7 @@ class Distribution:
             "density_range": finite_range(density),
             "epoch_range": self._horizon.epoch_range(finite_range(epochs)),
             "values": size,
-            "times": {"epochs": [m[0] for m in moments], "steps": [m[1] for m in moments]},
+            "times": times_of(moments),
         }
 
 

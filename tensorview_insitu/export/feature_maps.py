@@ -13,7 +13,7 @@ from tensorview_insitu.export.names import safe_names
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.table import write_table
 from tensorview_insitu.export.tiles import Tiling
-from tensorview_insitu.export.time_series import write_time_series
+from tensorview_insitu.export.time_series import times_of, write_time_series
 from tensorview_insitu.index import FeatureMapsIndex, TableIndex, TilesIndex
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.reader import Run, Snapshots
@@ -75,7 +75,7 @@ def _export_layer(target: Target, folder: str, layer: str, maps: Snapshots) -> F
         "tiles": shown,
         "of": filters,
         "about": f"{rows} x {columns} values each",
-        "times": {"epochs": [m[0] for m in moments], "steps": [m[1] for m in moments]},
+        "times": times_of(moments),
         "range": finite_range(maps.values),
         "change_range": (0.0, 1.0),
     }

@@ -6,24 +6,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tensorview_insitu.export.files import Target, finite_range, spread
-from tensorview_insitu.export.heat_map import write_heat_map
+from tensorview_insitu.export.files import Target, finite_range
+from tensorview_insitu.export.heat_map import write_heat_map, write_now_lines
 from tensorview_insitu.export.horizon import horizon_of
-from tensorview_insitu.export.poly_data import write_poly_data
-from tensorview_insitu.export.table import write_table
-from tensorview_insitu.export.time_series import write_time_series
+from tensorview_insitu.export.table import named_columns, write_table
 from tensorview_insitu.index import GradientNormsIndex, TableIndex
 from tensorview_insitu.run.reader import Run
 
 _MOST_COLUMNS = 1000
 _LOWEST, _HIGHEST, _ROW = 0.24, 0.4, 0.036  # of the heat map and its rows, in units of its width
-_CLOCK = ("step", "epoch", "batch", "wall_time")
 
 
-def export_gradient_norms(run: Run, target: Target) -> tuple[GradientNormsIndex, TableIndex] | None:
-    """Write everything about gradient norms; None when the run has none."""
-    table = run.gradient_norms()
-    variables = [c for c in table.columns if c not in _CLOCK]
+def export_gradient_norms(
+    run: Run, target: Target, table: pd.DataFrame
+) -> tuple[GradientNormsIndex, TableIndex] | None:
+    """Write everything about gradient norms, `table`; None when the run has none."""
+    variables = named_columns(table)
     if not len(table) or not variables:
         return None
     steps = table["step"].to_numpy(np.int64)
@@ -42,11 +40,10 @@ def export_gradient_norms(run: Run, target: Target) -> tuple[GradientNormsIndex,
     lines.insert(0, "step", column_steps)
     lines = lines[lines["step"] < steps[-1] + per_column]  # none to come
     line_table = write_table(target.folder, "gradient_norms/lines.csv", lines)
-    _write_now(run, target)
     index: GradientNormsIndex = {
         "heat_map": heat_map,
         "lines": line_table["file"],
-        "now": "gradient_norms/now.pvd",
+        "now": _write_now(run, target),
         "log_ranges": [finite_range(column) for column in heat.T],
         "steps": width,
         "steps_per_column": per_column,
@@ -77,18 +74,9 @@ def _tidy(table: pd.DataFrame, variables: list[str]) -> pd.DataFrame:
     return long.drop(columns="path").sort_values("step", kind="stable")
 
 
-def _write_now(run: Run, target: Target) -> None:
-    """A vertical line at the last step of each epoch, one high: the heat map's height changes as it grows."""
-    epochs = run.scalars("epoch")
-    steps = epochs["step"].to_numpy(np.int64)
+def _write_now(run: Run, target: Target) -> str:
+    """A line at the last step of each epoch."""
+    steps = run.scalars("epoch")["step"].to_numpy(np.int64)
     if not len(steps):  # its first epoch did not end
         steps = run.steps()["step"].to_numpy(np.int64)[-1:]
-    times = run.epochs_at(steps)
-    moments = []
-    for i in spread(len(steps)):
-        name = f"now_{steps[i]:07d}.vtp"
-        if target.lacks(f"gradient_norms/{name}"):
-            ends = np.array([[steps[i], 0.0, 0.0], [steps[i], 1.0, 0.0]])
-            write_poly_data(target.path(f"gradient_norms/{name}"), ends, lines=[np.array([0, 1])])
-        moments.append((float(times[i]), float(steps[i]), name))
-    write_time_series(target, "gradient_norms/now.pvd", moments)
+    return write_now_lines(target, "gradient_norms", run.epochs_at(steps), steps, steps)

@@ -11,7 +11,7 @@ from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.labels import Label, write_labels
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.tiles import Tiling
-from tensorview_insitu.export.time_series import write_time_series
+from tensorview_insitu.export.time_series import times_of, write_time_series
 from tensorview_insitu.index import TilesIndex
 
 _MOST_TILES = 1024
@@ -125,7 +125,7 @@ class GridsWriter:
             "tiles": count,
             "of": self._of if count > 1 else 1,
             "about": self._about,
-            "times": {"epochs": [m[0] for m in kept], "steps": [m[1] for m in kept]},
+            "times": times_of(kept),
             "range": finite_range(self._ranges),
             "change_range": finite_range(self._change_ranges),
         }

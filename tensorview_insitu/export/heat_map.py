@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.image_data import write_image_data
 from tensorview_insitu.export.labels import Label, write_labels
+from tensorview_insitu.export.poly_data import write_poly_data
+from tensorview_insitu.export.time_series import write_time_series
 from tensorview_insitu.index import HeatMapIndex
 
 _MOST_LABELS = 10
-_LARGEST = 0.05  # letters, in the same units
+_LARGEST = 0.05  # letters, in units of the map's width
 
 
 def write_heat_map(
@@ -62,3 +64,29 @@ def write_heat_map(
         "height": row_height * len(names),
         "label_width": extent[0] - left,
     }
+
+
+def write_now_lines(
+    target: Target,
+    folder: str,
+    epochs: NDArray[np.float64],
+    steps: NDArray[np.int64],
+    places: NDArray[np.generic],
+) -> str:
+    """Write a vertical line, one high, at its place for each moment: a view draws it as high as its map.
+
+    Args:
+        target: where to.
+        folder: of its files.
+        epochs: `(moments,)`.
+        steps: `(moments,)`.
+        places: `(moments,)`, in the units of the map's columns.
+    """
+    moments = []
+    for i in spread(len(steps)):
+        name = f"now_{steps[i]:07d}.vtp"
+        if target.lacks(f"{folder}/{name}"):
+            ends = np.array([[places[i], 0.0, 0.0], [places[i], 1.0, 0.0]])
+            write_poly_data(target.path(f"{folder}/{name}"), ends, lines=[np.array([0, 1])])
+        moments.append((float(epochs[i]), float(steps[i]), name))
+    return write_time_series(target, f"{folder}/now.pvd", moments)

@@ -3,55 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from tensorview_insitu.export.files import Target, spread
-from tensorview_insitu.export.heat_map import write_heat_map
+from tensorview_insitu.export.heat_map import write_heat_map, write_now_lines
 from tensorview_insitu.export.horizon import horizon_of
 from tensorview_insitu.export.layer import Norms
-from tensorview_insitu.export.poly_data import write_poly_data
-from tensorview_insitu.export.time_series import write_time_series
+from tensorview_insitu.export.table import named_columns
 from tensorview_insitu.index import HeatMapIndex
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.reader import Run
 
 _MOST_EPOCHS = 500
 _HEIGHT = 0.55
-_CLOCK = ("step", "epoch", "batch", "wall_time")
-_MOVING = ("moving_mean", "moving_variance")
+_MOVING = ("/moving_mean", "/moving_variance")
 
 
 def export_layer_health(
-    run: Run, target: Target, norms: Mapping[tuple[str, str], Norms]
+    run: Run, target: Target, gradients: pd.DataFrame, norms: Mapping[str, Norms]
 ) -> tuple[list[HeatMapIndex], str | None]:
     """Write the heat maps that the run has numbers for, and a line at the current epoch.
 
     Args:
         run: the run.
         target: where to.
-        norms: of every variable that was exported, by layer and name.
+        gradients: the run's gradient norms.
+        norms: of every variable that was exported, by `layer/name`.
     """
     epochs = run.scalars("epoch")
     if not len(epochs):
         return [], None
     numbers = epochs["epoch"].to_numpy(np.int64)
     tables = {
-        "log10_gradient_norm": _mean_logs(run.gradient_norms(), numbers, "kernel"),
+        "log10_gradient_norm": _mean_logs(gradients, numbers),
         "log10_update_to_weight": _updates(run, norms, numbers),
-        "log10_weight_norm": _at_epochs(
-            {f"{layer}/{name}": _log10(n.norms) for (layer, name), n in norms.items() if _is_kernel(name)},
-            {f"{layer}/{name}": n for (layer, name), n in norms.items()},
-            numbers,
-        ),
+        "log10_weight_norm": {
+            name: _at_epochs(n, _log10(n.norms), numbers) for name, n in norms.items() if _is_kernel(name)
+        },
         "dead_share": _dead(run, numbers),
-        "log10_moving": _at_epochs(
-            {f"{layer}/{name}": _log10(n.norms) for (layer, name), n in norms.items() if name in _MOVING},
-            {f"{layer}/{name}": n for (layer, name), n in norms.items()},
-            numbers,
-        ),
+        "log10_moving": {
+            name: _at_epochs(n, _log10(n.norms), numbers)
+            for name, n in norms.items()
+            if name.endswith(_MOVING)
+        },
     }
     shown = spread(len(numbers), _MOST_EPOCHS)
     # Of a training that runs, the epochs to come are grey.
@@ -67,69 +65,62 @@ def export_layer_health(
             maps.append(
                 write_heat_map(target, "layer_health", array, columns, values, extent, height=_HEIGHT)
             )
-    return maps, _write_now(target, numbers, epochs["step"].to_numpy(np.int64)) if maps else None
+    if not maps:
+        return [], None
+    steps = epochs["step"].to_numpy(np.int64)
+    return maps, write_now_lines(target, "layer_health", numbers.astype(np.float64), steps, numbers)
 
 
 def _is_kernel(name: str) -> bool:
     return name.endswith("kernel")
 
 
-def _log10(values: list[float]) -> NDArray[np.float64]:
+def _log10(values: Any) -> NDArray[np.float64]:
+    """NaN where there is no logarithm."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs: NDArray[np.float64] = np.log10(np.asarray(values, np.float64))
     logs[~np.isfinite(logs)] = np.nan
     return logs
 
 
-def _mean_logs(
-    table: pd.DataFrame, numbers: NDArray[np.int64], ending: str
-) -> dict[str, NDArray[np.float64]]:
-    """By variable, the mean over each epoch's steps of the log10."""
-    names = [c for c in table.columns if c not in _CLOCK and c.endswith(ending)]
+def _mean_logs(table: pd.DataFrame, numbers: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """By kernel, the mean over each epoch's steps of the log10."""
+    names = [name for name in named_columns(table) if _is_kernel(name)]
     if not len(table) or not names:
         return {}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log10(table[names].to_numpy(np.float64))
-    logs[~np.isfinite(logs)] = np.nan
-    means = (
-        pd.DataFrame(logs, columns=pd.Index(names)).groupby(table["epoch"].to_numpy()).mean().reindex(numbers)
-    )
+    logs = pd.DataFrame(_log10(table[names].to_numpy()), columns=pd.Index(names))
+    means = logs.groupby(table["epoch"].to_numpy()).mean().reindex(numbers)
     return {name: means[name].to_numpy(np.float64) for name in names}
 
 
 def _updates(
-    run: Run, norms: Mapping[tuple[str, str], Norms], numbers: NDArray[np.int64]
+    run: Run, norms: Mapping[str, Norms], numbers: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float64]]:
     """How far a step moves the weights, as a share of them; without `UpdateNorms`, how far an epoch does."""
     updates, weights = run.update_norms(), run.weight_norms()
     if len(updates):
-        names = [c for c in updates.columns if c not in _CLOCK]
+        names = named_columns(updates)
         shares = updates.copy()
         with np.errstate(divide="ignore", invalid="ignore"):
             shares[names] = updates[names].to_numpy() / weights[names].to_numpy()
-        return _mean_logs(shares, numbers, "kernel")
-    moved = {}
-    for (layer, name), n in norms.items():
-        if _is_kernel(name):
-            with np.errstate(divide="ignore", invalid="ignore"):
-                moved[f"{layer}/{name}"] = _log10(list(np.array(n.moves) / np.array(n.norms)))
-    return _at_epochs(moved, {f"{layer}/{name}": n for (layer, name), n in norms.items()}, numbers)
+        return _mean_logs(shares, numbers)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            name: _at_epochs(n, _log10(np.array(n.moves) / np.array(n.norms)), numbers)
+            for name, n in norms.items()
+            if _is_kernel(name)
+        }
 
 
-def _at_epochs(
-    values: dict[str, NDArray[np.float64]], norms: dict[str, Norms], numbers: NDArray[np.int64]
-) -> dict[str, NDArray[np.float64]]:
-    """By name, the value of the last snapshot of each epoch; NaN where it has none."""
-    found: dict[str, NDArray[np.float64]] = {}
-    for name, row in values.items():
-        filled = np.full(len(numbers), np.nan)
-        epochs = np.ceil(np.array(norms[name].epochs) - 1e-9).astype(np.int64)
-        places = np.searchsorted(numbers, epochs)
-        for place, epoch, value in zip(places, epochs, row, strict=True):
-            if place < len(numbers) and numbers[place] == epoch:
-                filled[place] = value
-        found[name] = filled
-    return found
+def _at_epochs(norms: Norms, values: NDArray[np.float64], numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The value of the last snapshot of each epoch; NaN where it has none."""
+    filled = np.full(len(numbers), np.nan)
+    epochs = np.ceil(np.array(norms.epochs) - 1e-9).astype(np.int64)
+    places = np.searchsorted(numbers, epochs)
+    for place, epoch, value in zip(places, epochs, values, strict=True):
+        if place < len(numbers) and numbers[place] == epoch:
+            filled[place] = value
+    return filled
 
 
 def _dead(run: Run, numbers: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
@@ -145,14 +136,3 @@ def _dead(run: Run, numbers: NDArray[np.int64]) -> dict[str, NDArray[np.float64]
             last = pd.Series(table[layer].to_numpy(np.float64) / filters).groupby(epochs).last()
             found[layer] = np.asarray(last.reindex(numbers), np.float64)
     return found
-
-
-def _write_now(target: Target, numbers: NDArray[np.int64], steps: NDArray[np.int64]) -> str:
-    moments = []
-    for i in spread(len(numbers)):
-        name = f"now_{steps[i]:07d}.vtp"
-        if target.lacks(f"layer_health/{name}"):
-            ends = np.array([[numbers[i], 0.0, 0.0], [numbers[i], 1.0, 0.0]])
-            write_poly_data(target.path(f"layer_health/{name}"), ends, lines=[np.array([0, 1])])
-        moments.append((float(numbers[i]), float(steps[i]), name))
-    return write_time_series(target, "layer_health/now.pvd", moments)

@@ -15,7 +15,7 @@ from tensorview_insitu.export.labels import Label, write_labels
 from tensorview_insitu.export.pieces import Pieces, cells_by_filter, grid_of
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.tiles import Tiling
-from tensorview_insitu.export.time_series import write_time_series
+from tensorview_insitu.export.time_series import times_of, write_time_series
 from tensorview_insitu.index import NetworkIndex
 
 _MOST_CELLS = 6000  # of a layer
@@ -170,7 +170,7 @@ def export_network(target: Target, blocks: list[Block], norms: pd.DataFrame) -> 
         "of": len(blocks),
         "drawn": len(quads),
         "weights": sum(slab.weights for slab in slabs),
-        "times": {"epochs": [m[0] for m in moments], "steps": [m[1] for m in moments]},
+        "times": times_of(moments),
     }
 
 

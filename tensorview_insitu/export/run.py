@@ -82,17 +82,18 @@ def export_run(
     epochs = run.scalars("epoch")
     metrics = metrics_of(epochs)
     curve = export_curve(run, target, metrics)
-    gradients = export_gradient_norms(run, target)
+    gradient_norms = run.gradient_norms()
+    gradients = export_gradient_norms(run, target, gradient_norms)
     if gradients is not None:
         tables["gradient_norms"] = gradients[1]
     exported = _export_layers(run, target, chosen, every, shapes, progress)
     if layers is not None:
         tables |= _export_kernel_tables(run, target, [one.index for one in exported], every, notes)
     maps, dead = export_feature_maps(run, target)
-    norms = {(one.index["name"], name): n for one in exported for name, n in one.norms.items()}
-    health, health_now = export_layer_health(run, target, norms)
+    norms = {f"{one.index['name']}/{name}": n for one in exported for name, n in one.norms.items()}
+    health, health_now = export_layer_health(run, target, gradient_norms, norms)
     blocks = [one.block for one in exported if one.block is not None]
-    network = export_network(target, blocks, run.gradient_norms())
+    network = export_network(target, blocks, gradient_norms)
     steps = run.steps()
     about = run.identity
     run_index: RunIndex = {

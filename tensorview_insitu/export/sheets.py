@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.horizon import Horizon
 from tensorview_insitu.export.poly_data import grid_quads, write_poly_data
-from tensorview_insitu.export.time_series import write_time_series
+from tensorview_insitu.export.time_series import times_of, write_time_series
 from tensorview_insitu.index import SheetsIndex
 from tensorview_insitu.run.reader import Snapshots
 
@@ -59,7 +59,7 @@ def export_sheets(
         "channel": 0,
         "channels": channels,
         "filters": filters,
-        "times": {"epochs": [m[0] for m in moments], "steps": [m[1] for m in moments]},
+        "times": times_of(moments),
         "epoch_range": horizon.epoch_range(finite_range(epochs[shown])),
         "range": finite_range(values),
     }

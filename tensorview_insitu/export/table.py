@@ -9,6 +9,7 @@ import pandas as pd
 from tensorview_insitu.index import TableIndex
 from tensorview_insitu.run.publish import publish
 
+_CLOCK = ("step", "epoch", "batch", "wall_time")
 # A cell that begins like this is a formula to a spreadsheet (OWASP, CSV injection).
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -27,6 +28,11 @@ def write_table(folder: Path, file: str, table: pd.DataFrame) -> TableIndex:
     if not path.exists() or path.read_bytes() != data:
         publish(path, data)
     return {"file": file, "columns": list(safe.columns), "rows": len(safe)}
+
+
+def named_columns(table: pd.DataFrame) -> list[str]:
+    """The columns of a table of steps that tell no time: one for each variable, or metric."""
+    return [str(column) for column in table.columns if column not in _CLOCK]
 
 
 def _inert(text: str) -> str:

@@ -6,16 +6,24 @@ from collections.abc import Sequence
 
 from tensorview_insitu.export.collection import write_collection
 from tensorview_insitu.export.files import Target
-from tensorview_insitu.index import by_step
+from tensorview_insitu.index import Times, by_step
+
+Moments = Sequence[tuple[float, float, str]]
+"""`(epoch, step, name)` of files over time."""
 
 
-def write_time_series(target: Target, file: str, moments: Sequence[tuple[float, float, str]]) -> str:
+def times_of(moments: Moments) -> Times:
+    """When the files are."""
+    return {"epochs": [epoch for epoch, _, _ in moments], "steps": [step for _, step, _ in moments]}
+
+
+def write_time_series(target: Target, file: str, moments: Moments) -> str:
     """Write `file` (a .pvd) and the same timed by step beside it.
 
     Args:
         target: where to.
         file: relative to the target.
-        moments: `(epoch, step, name)`, the name relative to the folder of `file`.
+        moments: their names relative to the folder of `file`.
 
     Returns:
         `file`.

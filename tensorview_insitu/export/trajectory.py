@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.table import write_table
-from tensorview_insitu.export.time_series import write_time_series
+from tensorview_insitu.export.time_series import times_of, write_time_series
 from tensorview_insitu.index import TrajectoryIndex
 from tensorview_insitu.run.reader import Snapshots
 
@@ -111,7 +111,7 @@ class Trajectory:
             "movement": table["file"],
             "movement_columns": table["columns"],
             "arrays": {name: finite_range(values) for name, values in arrays.items()},
-            "times": {"epochs": [m[0] for m in moments], "steps": [m[1] for m in moments]},
+            "times": times_of(moments),
         }
 
     def _table(self) -> pd.DataFrame:

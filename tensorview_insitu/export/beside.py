@@ -1,0 +1,129 @@
+"""Files beside run.h5 through which ParaView reads the recorder's own file, one for each variable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tensorview_insitu.export.files import finite_range
+from tensorview_insitu.export.names import safe_names
+from tensorview_insitu.index import ZeroCopyIndex
+from tensorview_insitu.run import layout
+from tensorview_insitu.run.errors import NotInRunError
+from tensorview_insitu.run.reader import Run, Snapshots
+
+MOST_TIMES = 2000
+
+Write = Callable[[Path, Path, str, Snapshots], None]
+"""Writes one file: its path, run.h5, the dataset in that, and what is in it."""
+
+
+def export_beside(
+    run: Run, folder: Path, ending: str, write: Write, layers: Sequence[str] | None
+) -> list[ZeroCopyIndex]:
+    """Write one file for each kernel, bias, ... of a packed run.
+
+    The first axis of a variable lies along z, the next along y, the last (the filters) along x; of one
+    with more than three (a convolution's kernel has four) the axes in the middle are taken one value
+    after the other, as arrays `weight_<channel>`.
+
+    Args:
+        run: packed, so that there is one run.h5.
+        folder: where to.
+        ending: of the files.
+        write: writes one of them.
+        layers: whose; by default all.
+
+    Raises:
+        NotInRunError: the run is not packed, or has no such layer.
+        OSError: the folder cannot be written.
+    """
+    source = packed_file(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = chosen_variables(run, layers)
+    names = safe_names(f"{layer}/{variable}" for layer, variable in pairs)
+    written = []
+    for layer, variable in pairs:
+        snapshots = run.variable(layer, variable)
+        path = folder / f"{names[f'{layer}/{variable}']}.{ending}"
+        write(path, source, layout.variable_dataset(layer, variable), snapshots)
+        written.append(_about(run, path, snapshots))
+    return written
+
+
+def packed_file(run: Run) -> Path:
+    """The run.h5 that holds all of a run.
+
+    Raises:
+        NotInRunError: it is still in segments.
+    """
+    path = run.folder / layout.PACKED_FILE
+    if not path.is_file() or any((run.folder / layout.SEGMENT_FOLDER).glob("*.h5")):
+        raise NotInRunError(
+            f"{run.folder} is not packed into one run.h5 yet: tensorview-insitu pack {run.folder}"
+        )
+    return path
+
+
+def chosen_variables(run: Run, layers: Sequence[str] | None) -> list[tuple[str, str]]:
+    """The variables of the layers, or of all.
+
+    Raises:
+        NotInRunError: there is no such layer.
+    """
+    pairs = run.variables()
+    for layer in layers or ():
+        if layer not in dict(pairs):
+            held = ", ".join(dict.fromkeys(name for name, _ in pairs))
+            raise NotInRunError(f'No layer "{layer}" in this run. It holds: {held}.')
+    return [pair for pair in pairs if layers is None or pair[0] in layers]
+
+
+def _about(run: Run, path: Path, snapshots: Snapshots) -> ZeroCopyIndex:
+    """What a view has to know of a file beside run.h5."""
+    epochs = snapshots.epochs[:MOST_TIMES]
+    return {
+        "run": run.name,
+        "layer": snapshots.layer,
+        "variable": snapshots.variable,
+        "file": path.name,
+        "array": arrays_of(snapshots.variable, snapshots.values.shape[1:])[0][0],
+        "dims": list(snapshots.dims[1:]),
+        "size": [int(n) for n in reversed(drawn(snapshots.values.shape[1:]))],
+        "range": finite_range(snapshots.values),
+        "times": {
+            "epochs": [float(epoch) for epoch in epochs],
+            "steps": [float(step) for step in snapshots.steps[: len(epochs)]],
+        },
+    }
+
+
+def arrays_of(variable: str, values: tuple[int, ...]) -> list[tuple[str, tuple[int | None, ...]]]:
+    """The arrays of a moment, and where the axes stand still that an image has no room for."""
+    free = _free(values)
+    middle = [n for axis, n in enumerate(values) if axis not in free]
+    base = "weight" if variable.endswith("kernel") else variable
+    if not middle:
+        return [(base, tuple(None for _ in values))]
+    found = []
+    for number, at in enumerate(np.ndindex(*middle)):
+        places = iter(int(i) for i in at)
+        found.append(
+            (f"{base}_{number}", tuple(None if axis in free else next(places) for axis in range(len(values))))
+        )
+    return found
+
+
+def _free(values: tuple[int, ...]) -> tuple[int, ...]:
+    # Three axes are drawn: of a kernel the grid and the filters.
+    if len(values) <= 3:
+        return tuple(range(len(values)))
+    return (0, 1, len(values) - 1)
+
+
+def drawn(values: tuple[int, ...]) -> tuple[int, ...]:
+    """The length of the three axes that are drawn, slowest first; 1 where there is none."""
+    free = tuple(values[axis] for axis in _free(values))
+    return (*[1] * (3 - len(free)), *free)
