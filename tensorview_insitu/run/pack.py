@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,10 +14,9 @@ import numpy as np
 from tensorview_insitu.run import layout, segment
 from tensorview_insitu.run.identity import read_identity
 from tensorview_insitu.run.parts import Part, current_parts, segments
-from tensorview_insitu.run.publish import publish, sync
+from tensorview_insitu.run.publish import publish
 from tensorview_insitu.run.rows import Rows, concatenate
-
-_IN_MEMORY_BYTES = 256 << 20
+from tensorview_insitu.run.spool import Spool
 
 
 def pack(
@@ -54,24 +51,12 @@ def pack(
             f"Packing {folder} takes {size / 1e6:.0f} MB, but {free / 1e6:.0f} MB are free. The run is "
             "readable as it is; make room and use `tensorview-insitu pack`."
         )
-    if size < _IN_MEMORY_BYTES:
-        buffer = io.BytesIO()
-        with h5py.File(buffer, "w", libver=segment.LIBVER) as file:
+
+    def write(spool: Spool) -> None:
+        with h5py.File(spool, "w", libver=segment.LIBVER) as file:
             _fill(file, parts, run_id, progress)
-        publish(target, buffer.getbuffer(), durable=durable)
-    else:
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            with h5py.File(temporary, "w", libver=segment.LIBVER) as file:
-                _fill(file, parts, run_id, progress)
-            if durable:
-                sync(temporary)
-            os.replace(temporary, target)
-            if durable:
-                sync(folder)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+
+    publish(target, write, durable=durable)
     _remove_segments(folder)
     return target
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+from tensorview_insitu.run.spool import Spool, write_at
 
-def publish(path: Path, data: bytes | memoryview, *, durable: bool = False) -> None:
-    """Write `data` to a temporary name beside `path`, then rename it.
+Content = bytes | memoryview | Callable[[Spool], None]
+"""What is in a file, or what writes it."""
+
+
+def publish(path: Path, content: Content, *, durable: bool = False) -> None:
+    """Write `content` to a temporary name beside `path`, then rename it.
 
     Args:
         path: where the file appears; an older one is replaced.
-        data: the whole content.
+        content: the whole content.
         durable: also wait until the disk has it (fsync), so that it survives a power loss.
 
     Raises:
@@ -20,10 +27,13 @@ def publish(path: Path, data: bytes | memoryview, *, durable: bool = False) -> N
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb", buffering=0) as file:
-            rest = memoryview(data)
-            while rest:  # a nearly full disk takes less than it was given
-                rest = rest[file.write(rest) :]
+        with io.FileIO(temporary, "w+") as file:
+            if callable(content):
+                spool = Spool(file)
+                content(spool)
+                spool.finish()
+            else:
+                write_at(file, content, 0)
             if durable:
                 os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""Segments: immutable HDF5 files, built in memory and published by rename.
+"""Segments: immutable HDF5 files, published by rename.
 
 HDF5 never owns a file descriptor while training runs: a full disk is then an ordinary OSError
 (an open HDF5 file would crash the interpreter when it exits), and nothing locks.
@@ -7,10 +7,9 @@ HDF5 never owns a file descriptor while training runs: a full disk is then an or
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tensorview_insitu.run import layout
 from tensorview_insitu.run.errors import DAMAGE, NotARunError
 from tensorview_insitu.run.rows import Block, Rows
 from tensorview_insitu.run.safety import check
+from tensorview_insitu.run.spool import Spool
 
 _CHUNK_BYTES = 1 << 18
 
@@ -28,15 +28,17 @@ _CHUNK_BYTES = 1 << 18
 LIBVER = ("v110", "v110")
 
 
-def build(block: Block, run_id: str, first: int, last: int) -> memoryview:
-    """The bytes of a segment file."""
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w", libver=LIBVER) as file:
-        mark(file, run_id, first, last)
-        for name, rows in block.items():
-            create(file, name, len(rows.steps), rows)
-            put(file, name, 0, rows)
-    return buffer.getbuffer()
+def content(block: Block, run_id: str, first: int, last: int) -> Callable[[Spool], None]:
+    """What writes a segment file."""
+
+    def write(spool: Spool) -> None:
+        with h5py.File(spool, "w", libver=LIBVER) as file:
+            mark(file, run_id, first, last)
+            for name, rows in block.items():
+                create(file, name, len(rows.steps), rows)
+                put(file, name, 0, rows)
+
+    return write
 
 
 def mark(file: h5py.File, run_id: str, first: int, last: int) -> None:

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from tensorview_insitu.run.pack import pack
 from tensorview_insitu.run.publish import publish, sync
 from tensorview_insitu.run.resume import state_of
 from tensorview_insitu.run.rows import Block, join
+from tensorview_insitu.run.spool import Spool
 
 _TAIL_SECONDS = 1.0
 _TAIL_BYTES_PER_SECOND = 8 << 20
@@ -285,7 +287,7 @@ class RunWriter:
             merge_small(self.folder, self._identity["run_id"], durable=self._durable)
         elif moment >= self._tail_due():
             tail = self.folder / layout.SEGMENT_FOLDER / layout.TAIL_FILE
-            publish(tail, self._built(), durable=self._durable)
+            publish(tail, self._content(), durable=self._durable)
             self._last_tail = time.monotonic()
             self._tail_is_current = True
         self._retry_seconds = 1.0
@@ -297,7 +299,7 @@ class RunWriter:
             path.parent.mkdir()
             if self._durable:
                 sync(self.folder)
-        publish(path, self._built(), durable=self._durable)
+        publish(path, self._content(), durable=self._durable)
         with contextlib.suppress(OSError):
             (path.parent / layout.TAIL_FILE).unlink(missing_ok=True)
         self._next_segment += 1
@@ -322,9 +324,9 @@ class RunWriter:
         except Exception as error:
             self._failed(error)
 
-    def _built(self) -> memoryview:
+    def _content(self) -> Callable[[Spool], None]:
         number = self._next_segment
-        return segment.build(join(self._pending), self._identity["run_id"], number, number)
+        return segment.content(join(self._pending), self._identity["run_id"], number, number)
 
     def _write_identity(self) -> None:
         write_identity(self.folder, self._identity, durable=self._durable)

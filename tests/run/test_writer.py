@@ -134,10 +134,10 @@ def test_writing_goes_on_when_a_full_disk_has_room_again(tmp_path, monkeypatch):
     writer = RunWriter(tmp_path / "run")
     real, full = writer_module.publish, True
 
-    def sometimes(path, data, durable=False):
+    def sometimes(path, content, durable=False):
         if full:
             raise OSError(28, "No space left on device", str(path))
-        real(path, data, durable=durable)
+        real(path, content, durable=durable)
 
     monkeypatch.setattr(writer_module, "publish", sometimes)
     writer.write(block(1, 5), epoch_end=True)
@@ -163,10 +163,11 @@ def test_values_come_back_as_they_were_written(tmp_path, rows):
 def test_tables_are_saved_where_arrays_have_no_room(tmp_path, monkeypatch):
     real = writer_module.publish
 
-    def small_disk(path, data, durable=False):
-        if len(data) > 30_000:
+    def small_disk(path, content, durable=False):
+        real(path, content, durable=durable)
+        if path.stat().st_size > 30_000:
+            path.unlink()
             raise OSError(28, "No space left on device", str(path))
-        real(path, data, durable=durable)
 
     monkeypatch.setattr(writer_module, "publish", small_disk)
     writer = RunWriter(tmp_path / "run")

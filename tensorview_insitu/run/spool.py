@@ -1,0 +1,126 @@
+"""Spool: what HDF5 writes goes to disk without HDF5 ever owning a file there."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+_MEMORY_BYTES = 8 << 20
+
+
+class Spool(io.RawIOBase):
+    """A file that HDF5 may write anywhere: held in memory while small, then straight on disk.
+
+    HDF5 is never told of a full disk, which would crash the interpreter: from the first
+    failure on the file is in memory, and `finish` raises.
+
+    Args:
+        file: an empty one, open for reading and writing; it stays open.
+    """
+
+    def __init__(self, file: io.FileIO) -> None:
+        super().__init__()
+        self._file = file
+        self._memory: io.BytesIO | None = io.BytesIO()
+        self._error: OSError | None = None
+        self._at = self._size = 0
+
+    def finish(self) -> None:
+        """Have all of it on disk.
+
+        Raises:
+            OSError: that was not possible at some moment.
+        """
+        if self._error is None and self._memory is not None:
+            self._spill(self._memory)
+        if self._error is not None:
+            raise self._error
+
+    def write(self, data: Any) -> int:
+        """Write bytes; all of them."""
+        size = len(data)
+        if self._memory is not None and self._error is None and self._at + size > _MEMORY_BYTES:
+            self._spill(self._memory)
+        if self._memory is None:
+            try:
+                write_at(self._file, data, self._at)
+            except OSError as error:
+                self._fall_back(error)
+        if self._memory is not None:
+            self._memory.seek(self._at)
+            self._memory.write(data)
+        self._at += size
+        self._size = max(self._size, self._at)
+        return size
+
+    def _spill(self, memory: io.BytesIO) -> None:
+        try:
+            write_at(self._file, memory.getvalue(), 0)
+        except OSError as error:
+            self._error = error
+        else:
+            self._memory = None
+
+    def _fall_back(self, error: OSError) -> None:
+        self._error = error
+        self._memory = io.BytesIO(os.pread(self._file.fileno(), self._size, 0))
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what was written."""
+        if self._memory is not None:
+            self._memory.seek(self._at)
+            count = self._memory.readinto(buffer)
+        else:
+            data = os.pread(self._file.fileno(), len(buffer), self._at)
+            count = len(data)
+            buffer[:count] = data
+        self._at += count
+        return count
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place."""
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """The place."""
+        return self._at
+
+    def truncate(self, size: int | None = None) -> int:
+        """Make it as long as that; what is new is zero."""
+        size = self._at if size is None else size
+        if self._memory is not None:
+            self._memory.truncate(size)
+        else:
+            try:
+                self._file.truncate(size)
+            except OSError as error:
+                self._fall_back(error)
+        self._size = size
+        return size
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+
+def write_at(file: io.FileIO, data: Any, place: int) -> None:
+    """Write all of `data` there.
+
+    Raises:
+        OSError: the disk is full, or gone.
+    """
+    rest = memoryview(data).cast("B")
+    while rest:  # a nearly full disk takes less than it was given
+        count = os.pwrite(file.fileno(), rest, place)
+        place += count
+        rest = rest[count:]
