@@ -65,15 +65,18 @@ class Render:
         command = [sys.executable, "-m", "tensorview_insitu", "live", str(run), "--view", *self.views]
         command += ["--epochs", str(self.every), "--every", "1", "--wait", str(_WAIT_SECONDS)]
         command += ["--images", str(self.images)] if self.images is not None else []
-        with open(run / _LOG_FILE, "ab") as log:
-            # A session of its own: Ctrl-C is for the training, and the last pictures come after its end.
-            self._child = subprocess.Popen(
-                [*command, *self.options],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        try:
+            with open(run / _LOG_FILE, "ab") as log:
+                # A session of its own: Ctrl-C is for the training, and the last pictures come after its end.
+                self._child = subprocess.Popen(
+                    [*command, *self.options],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            return f"no pictures are made: {error}"
         _log.info("pictures of %s are made by process %d", run, self._child.pid)
         return None
 

@@ -3,12 +3,12 @@
 #
 #   bash scripts/paraview_matrix.sh [FOLDER [PYTEST ARGUMENTS]]
 #
-# Trixie's goes into FOLDER (default: /var/tmp/tensorview-insitu-trixie) with debootstrap, and is used again
+# Trixie's goes into FOLDER (default: in your cache folder) with debootstrap, and is used again
 # the next time; that takes root and some 3 GB. Nothing of it touches the system.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD
-root=${1:-/var/tmp/tensorview-insitu-trixie}
+root=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/tensorview-insitu/trixie}
 shift || true
 python=${PYTHON:-.venv/bin/python}
 [ -x "$python" ] || { bash scripts/setup.sh demo,test; python=.venv/bin/python; }
@@ -21,7 +21,7 @@ status=0
 if [ ! -x "$root/usr/bin/pvpython" ]; then
   echo "== installing Debian trixie's ParaView into $root"
   command -v debootstrap > /dev/null || apt-get install -y -qq debootstrap
-  [ -e "$root/etc/debian_version" ] || debootstrap --variant=minbase trixie "$root" http://deb.debian.org/debian
+  [ -e "$root/etc/debian_version" ] || debootstrap --variant=minbase trixie "$root"
   chroot "$root" apt-get update -qq
   DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get install -y -qq --no-install-recommends \
     paraview python3-paraview python3-h5py libgl1-mesa-dri fonts-dejavu-core
@@ -44,7 +44,7 @@ bind /tmp
 bind "$here"
 
 # Tests and commands find ParaView by these; what they name lies under /tmp or here, in both worlds.
-tools=$(mktemp -d /tmp/paraview-matrix-XXXXXX)
+tools=$(mktemp -d)
 for program in pvpython pvbatch pvserver; do
   printf '#!/bin/sh\nexec chroot "%s" env -C "$PWD" /usr/bin/%s "$@"\n' "$root" "$program" > "$tools/$program"
   chmod +x "$tools/$program"

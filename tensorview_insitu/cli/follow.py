@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -83,14 +84,15 @@ def follow(following: Following, say: Callable[[str], None]) -> int:
     images.mkdir(parents=True, exist_ok=True)
     made = 0
     with display() as environment, _Painter(find("pvpython"), environment) as painter:
-        seen: tuple[Any, ...] = ()
+        seen: tuple[Any, ...] | None = None  # of what there are pictures
+        last: tuple[Any, ...] | None = None
         last_epoch, told = 0, ""
         stopped = time.monotonic()
         while True:
             now = _state(run)
+            if now is not None and now != last:
+                last, stopped = now, time.monotonic()
             if now is not None and now != seen:
-                stopped = time.monotonic()
-                seen = now
                 times, left_out = _times(run, following, last_epoch)
                 if left_out:
                     say(f"no pictures of epochs {', '.join(map(str, left_out))}: the training is faster")
@@ -106,14 +108,15 @@ def follow(following: Following, say: Callable[[str], None]) -> int:
                         shutil.copyfile(file, images / f".{view}.tmp")
                         os.replace(images / f".{view}.tmp", images / f"{view}.png")
                         grow_movie(images, view)
+                    seen = now
+                    last_epoch = max([last_epoch, *(epoch for epoch, _ in times)])
                 except (OSError, NotARunError) as error:
                     # A full disk, or a run that is just being replaced: the next look may find it better.
                     if str(error) != told:
                         say(f"{type(error).__name__}: {error}")
                         told = str(error)
-                last_epoch = max([last_epoch, *(epoch for epoch, _ in times)])
             status = now[0] if now is not None else ""
-            if status == FINISHED and now == _state(run):
+            if status == FINISHED and now == seen == _state(run):
                 for view in following.views:
                     grow_movie(images, view, last=True)
                 say(f"{run.folder} is finished: {made} pictures in {images}")
@@ -305,9 +308,11 @@ def keep_exporting(following: Following, folder: Path, goes_on: Callable[[], boo
     while goes_on():
         now = _state(run)
         if now is not None and now != seen:
-            seen = now
-            export_run(run, folder)
-            write_states(folder, list(following.views), following.settings)
+            # A full disk, or a run that is just being replaced: the next look may find it better.
+            with contextlib.suppress(OSError, NotARunError, NotInRunError):
+                export_run(run, folder)
+                write_states(folder, list(following.views), following.settings)
+                seen = now
         for _ in range(max(1, round(following.every / _LOOK_SECONDS))):
             if goes_on():
                 time.sleep(_LOOK_SECONDS)

@@ -15,7 +15,7 @@ from tensorview_insitu.export.curves import metrics_of
 from tensorview_insitu.export.files import Target, finite_range, plain_name, spread
 from tensorview_insitu.export.grids import as_tiles, write_tile_labels
 from tensorview_insitu.export.names import safe_names
-from tensorview_insitu.export.pieces import cells_by_filter, grid_of
+from tensorview_insitu.export.pieces import cells_by_filter, grid_of, is_matrix
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.table import write_table
 from tensorview_insitu.export.tiles import Tiling
@@ -162,6 +162,7 @@ def _compare_layer(
         return None
     kept = [common[i] for i in spread(len(common), _MOST_TIMES)]
     tiles = [_tiles(one, kept) for one in snapshots]
+    matrix = is_matrix(snapshots[0])
     tiling = Tiling(*tiles[0].shape[1:])
     points, quads = tiling.faces()
     tile, row, column = np.indices(tiles[0].shape[1:]).reshape(3, -1).astype(np.int32)
@@ -171,7 +172,7 @@ def _compare_layer(
         name = f"compared_{step:07d}.vtp"
         values = {f"weight_{n}": one[i].ravel() for n, one in enumerate(tiles)}
         values |= {f"difference_{n}": (one[i] - tiles[0][i]).ravel() for n, one in enumerate(tiles) if n}
-        place = {"filter": tile if tiling.count > 1 else column, "row": row, "column": column}
+        place = {"filter": column if matrix else tile, "row": row, "column": column}
         write_poly_data(target.path(f"{folder}/{name}"), points, quads=quads, cell_data={**values, **place})
         moments.append((epoch, float(step), name))
     labels = ""
@@ -188,8 +189,8 @@ def _compare_layer(
             "outlines": None,
             "size": tiling.size,
             "tiles": tiling.count,
-            "of": snapshots[0].values.shape[snapshots[0].filter_axis] if tiling.count > 1 else 1,
-            "about": as_tiles(cells_by_filter(snapshots[0]), grid_of(snapshots[0]))[1],
+            "of": 1 if matrix else snapshots[0].values.shape[snapshots[0].filter_axis],
+            "about": as_tiles(cells_by_filter(snapshots[0]), grid_of(snapshots[0]), matrix=matrix)[1],
             "times": times_of(moments),
             "range": finite_range(*tiles),
             "change_range": finite_range(differences),
@@ -198,6 +199,6 @@ def _compare_layer(
 
 
 def _tiles(snapshots: Snapshots, epochs: list[float]) -> NDArray[np.float32]:
-    tiles, _ = as_tiles(cells_by_filter(snapshots), grid_of(snapshots))
+    tiles, _ = as_tiles(cells_by_filter(snapshots), grid_of(snapshots), matrix=is_matrix(snapshots))
     last = {float(epoch): number for number, epoch in enumerate(snapshots.epochs)}
     return tiles[[last[epoch] for epoch in epochs]]

@@ -19,12 +19,15 @@ _MOST_ACROSS = 512  # of a matrix
 _MOST_LABELS = 200
 
 
-def as_tiles(cells: NDArray[np.float32], grid: Sequence[int]) -> tuple[NDArray[np.float32], str]:
+def as_tiles(
+    cells: NDArray[np.float32], grid: Sequence[int], *, matrix: bool
+) -> tuple[NDArray[np.float32], str]:
     """Kernels `(snapshot, cell, channel, filter)` as tiles `(snapshot, tile, row, column)`.
 
     Args:
         cells: the kernels; `cell` runs over `grid`.
         grid: the shape of the kernel's grid; of a Dense kernel, its inputs.
+        matrix: whether it is one without a grid: it becomes one tile, a column for each filter.
 
     Returns:
         The tiles, and what they show, in words.
@@ -32,14 +35,14 @@ def as_tiles(cells: NDArray[np.float32], grid: Sequence[int]) -> tuple[NDArray[n
     snapshots, _, channels, filters = cells.shape
     # As many tiles, and no more of each, as a picture can show.
     cells = cells[..., :_MOST_TILES]
-    if len(grid) == 1 and channels == 1:
-        matrix = cells[:, :_MOST_ACROSS, 0, :_MOST_ACROSS]
-        inputs = str(grid[0]) if grid[0] == matrix.shape[1] else f"the first {matrix.shape[1]} of {grid[0]}"
-        return matrix[:, None], f"one row for each of {inputs} inputs, one column for each filter"
+    if matrix:
+        shown = cells[:, :_MOST_ACROSS, 0, :_MOST_ACROSS]
+        inputs = str(grid[0]) if grid[0] == shown.shape[1] else f"the first {shown.shape[1]} of {grid[0]}"
+        return shown[:, None], f"one row for each of {inputs} inputs, one column for each filter"
     if len(grid) == 1:
-        shown = min(channels, 64)
-        tiles = cells[:, :, :shown].transpose(0, 3, 2, 1)
-        which = str(shown) if shown == channels else f"first {shown} of {channels}"
+        most = min(channels, 64)
+        tiles = cells[:, :, :most].transpose(0, 3, 2, 1)
+        which = str(most) if most == channels else f"first {most} of {channels}"
         return tiles, f"every filter's {which} channels (rows) over {grid[0]} positions"
     of_channel = "" if channels == 1 else f", input channel 0 of {channels}"
     first = cells[:, :, 0].reshape(snapshots, *grid, -1)
@@ -76,9 +79,12 @@ class GridsWriter:
         grid: Sequence[int],
         steps: NDArray[np.int64],
         epochs: NDArray[np.float64],
+        *,
+        matrix: bool,
     ) -> None:
         """Write more snapshots of `(snapshot, cell, channel, filter)`."""
-        tiles, self._about = as_tiles(cells, grid)
+        tiles, self._about = as_tiles(cells, grid, matrix=matrix)
+        self._matrix = matrix
         self._of = cells.shape[3]
         if self._first is None:
             self._first = tiles[0]
@@ -101,7 +107,7 @@ class GridsWriter:
                     cell_data={
                         "weight": values.ravel(),
                         "change": change.ravel(),
-                        "filter": tile if len(values) > 1 else column,
+                        "filter": column if matrix else tile,
                         "row": row,
                         "column": column,
                     },
@@ -123,7 +129,7 @@ class GridsWriter:
             "outlines": None,
             "size": self._tiling.size,
             "tiles": count,
-            "of": self._of if count > 1 else 1,
+            "of": 1 if self._matrix else self._of,
             "about": self._about,
             "times": times_of(kept),
             "range": finite_range(self._ranges),

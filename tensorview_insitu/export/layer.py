@@ -14,7 +14,7 @@ from tensorview_insitu.export.files import Target
 from tensorview_insitu.export.grids import GridsWriter
 from tensorview_insitu.export.horizon import Horizon
 from tensorview_insitu.export.network import Block
-from tensorview_insitu.export.pieces import Pieces, cells_by_filter, grid_of
+from tensorview_insitu.export.pieces import Pieces, cells_by_filter, grid_of, is_matrix
 from tensorview_insitu.export.sheets import export_sheets
 from tensorview_insitu.export.trajectory import Trajectory
 from tensorview_insitu.export.variables import VariableWriter
@@ -143,7 +143,7 @@ def _export_kernel(
     for snapshots in pieces:
         cells, grid = cells_by_filter(snapshots), grid_of(snapshots)
         strips.append(replace(snapshots, values=cells[:, :, 0].copy()))
-        grids.add(cells, grid, snapshots.steps, snapshots.epochs)
+        grids.add(cells, grid, snapshots.steps, snapshots.epochs, matrix=is_matrix(snapshots))
     sheets = export_sheets(target, f"{folder}/sheets", "weight", grid, channels, strips, horizon)
     return sheets, grids.finish()
 

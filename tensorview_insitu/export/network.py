@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.grids import as_tiles
 from tensorview_insitu.export.labels import Label, write_labels
-from tensorview_insitu.export.pieces import Pieces, cells_by_filter, grid_of
+from tensorview_insitu.export.pieces import Pieces, cells_by_filter, grid_of, is_matrix
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.tiles import Tiling
 from tensorview_insitu.export.time_series import times_of, write_time_series
@@ -52,10 +52,13 @@ class _Slab:
         for snapshots in block.pieces:
             cells = cells_by_filter(snapshots)
             grid = grid_of(snapshots)
+            self.matrix = is_matrix(snapshots)
             self.weights = int(np.prod(cells.shape[1:]))
             channels = cells.shape[2] if len(grid) > 1 else 1
             shown = min(channels, _MOST_CHANNELS)
-            tiles = [as_tiles(self._of_channel(cells, grid, c), grid)[0] for c in range(shown)]
+            tiles = [
+                as_tiles(self._of_channel(cells, grid, c), grid, matrix=self.matrix)[0] for c in range(shown)
+            ]
             stacked = np.stack(tiles, axis=1)  # (snapshot, channel, tile, row, column)
             values.append(self._thinned(stacked))
             self.steps += [int(step) for step in snapshots.steps]
@@ -98,10 +101,10 @@ class _Slab:
         of_channel, tile, row, column = places
         self.fixed = {
             "layer": np.full(tile.size, self.place, np.int32),
-            "filter": tile if tiles > 1 else column,
-            "channel": of_channel if tiles > 1 else row,
-            "row": row if tiles > 1 else np.zeros_like(row),
-            "column": column if tiles > 1 else np.zeros_like(column),
+            "filter": column if self.matrix else tile,
+            "channel": row if self.matrix else of_channel,
+            "row": np.zeros_like(row) if self.matrix else row,
+            "column": np.zeros_like(column) if self.matrix else column,
         }
 
     def at(self, step: float) -> NDArray[np.float32]:

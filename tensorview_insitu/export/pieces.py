@@ -65,6 +65,11 @@ def cells_by_filter(snapshots: Snapshots) -> NDArray[np.float32]:
     return moved.reshape(shape[0], cells, inputs, shape[filters])
 
 
+def is_matrix(snapshots: Snapshots) -> bool:
+    """Whether it has no grid, as a Dense kernel: then its filters lie along one picture's columns."""
+    return not any(dim in _SPACE for dim in snapshots.dims)
+
+
 def grid_of(snapshots: Snapshots) -> tuple[int, ...]:
     """The shape of the grid of a kernel; of a Dense one, its inputs."""
     along = _grid_dims(snapshots.dims)

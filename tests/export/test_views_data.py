@@ -12,7 +12,7 @@ from vtkmodules.util.numpy_support import vtk_to_numpy
 
 from tensorview_insitu.export.comparison import export_comparison
 from tensorview_insitu.export.grids import as_tiles
-from tensorview_insitu.export.pieces import cells_by_filter, grid_of
+from tensorview_insitu.export.pieces import cells_by_filter, grid_of, is_matrix
 from tensorview_insitu.export.run import export_run
 from tensorview_insitu.export.tiles import Tiling
 from tensorview_insitu.export.trajectory import movement, principal_components
@@ -60,6 +60,7 @@ def test_tiles_do_not_meet_and_lie_in_reading_order():
         ((5, 2, 4), ("position", "channel", "filter"), 2, (4, 2, 5)),
         ((2, 3, 3, 1, 4), ("depth", "row", "column", "channel", "filter"), 4, (4, 3, 6)),
         ((7, 4), ("channel", "filter"), 1, (1, 7, 4)),
+        ((5, 1, 1), ("position", "channel", "filter"), 2, (1, 1, 5)),
         ((3, 3, 6, 1), ("row", "column", "filter", "multiplier"), 2, (6, 3, 3)),
     ],
 )
@@ -68,7 +69,7 @@ def test_kernels_of_every_kind_become_tiles(shape, dims, filters, tiles):
     snapshots = Snapshots(
         "l", "kernel", values, ("snapshot", *dims), 1 + filters, np.arange(2), np.arange(2.0), {}
     )
-    made, about = as_tiles(cells_by_filter(snapshots), grid_of(snapshots))
+    made, about = as_tiles(cells_by_filter(snapshots), grid_of(snapshots), matrix=is_matrix(snapshots))
     assert made.shape == (2, *tiles) and about
     assert sorted(made.ravel()) == sorted(values.ravel())
 
