@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tensorview_insitu.explain.walk import walk
+
 _SPACE = {1: ("position",), 2: ("row", "column"), 3: ("depth", "row", "column")}
 
 _DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
@@ -55,28 +57,6 @@ class LayerVariable:
     def size(self) -> int:
         """The number of its values."""
         return int(np.prod(self.variable.shape))
-
-
-def walk(model: keras.Model) -> list[tuple[str, keras.Layer]]:
-    """`(path, layer)` of every layer, depth first, in the model's order; a shared one once."""
-    found: list[tuple[str, keras.Layer]] = []
-    seen = {id(model)}
-    taken: set[str] = set()
-
-    def visit(parent: keras.Layer, prefix: str) -> None:
-        for layer in parent._flatten_layers(recursive=False, include_self=False):
-            if id(layer) in seen or isinstance(layer, keras.layers.InputLayer):
-                continue
-            seen.add(id(layer))
-            path, number = prefix + layer.name, 2
-            while path in taken:
-                path, number = f"{prefix}{layer.name}#{number}", number + 1
-            taken.add(path)
-            found.append((path, layer))
-            visit(layer, path + "/")
-
-    visit(model, "")
-    return found
 
 
 def variables(path: str, layer: keras.Layer) -> Iterator[LayerVariable]:

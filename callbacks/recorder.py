@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar, cast
 import keras
 import numpy as np
 
+from tensorview_insitu.explain.walk import walk
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.errors import RunExistsError
 from tensorview_insitu.run.identity import FAILED, FINISHED, INTERRUPTED
@@ -27,7 +28,7 @@ from tensorview_insitu.run.writer import RunWriter, refuse_taken
 from .blocks import copied_now, drained_rows, predicted_rows, step_rows, table_rows
 from .budget import Budget
 from .clock import Clock
-from .layers import Names, described, walk
+from .layers import Names, described
 from .quantities import (
     Activations,
     Biases,

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from tensorview_insitu.explain.hearing import filters_last, has_answers, hearing
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.rows import Rows
 
-from ..forward import has_answers, hearing
 from ..layers import spatial_dims
 from ..schedule import Every
 from ..taps.compiled import compiled
@@ -103,7 +103,7 @@ class Activations(OfLayers):
         self._about = []
 
         def hear(path: str, answer: Any) -> None:
-            answer = ops.cast(answer, "float32")
+            answer = ops.cast(filters_last(answer), "float32")
             stride = self._stride(answer.shape[1:])
             dims = spatial_dims(len(answer.shape) - 2)
             shown = answer[(slice(0, self.maps), *[slice(None, None, stride)] * len(dims))]

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 import keras
 
-from ..layers import LayerVariable, check_names, variables, walk
+from tensorview_insitu.explain.walk import walk
+
+from ..layers import LayerVariable, check_names, variables
 from ..schedule import Every, schedule_of
 from ..taps.tap import FromUpdates, Piece, Taking
 from .reductions import Reduction, Statistics, Whole

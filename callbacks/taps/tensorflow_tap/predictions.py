@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
-from ...forward import hearing
-from ...shadows import Shadows
+from tensorview_insitu.explain.hearing import filters_last, hearing
+from tensorview_insitu.explain.shadows import Shadows
+
 from .rings import Cell, rows_between
 
 _BYTES = 32 << 20
@@ -71,6 +72,7 @@ class TensorFlowPredictionTap:
             answers: dict[str, Any] = {}
 
             def hear(path: str, answer: Any) -> None:
+                answer = filters_last(answer)
                 if answer.shape[-1] is not None:
                     space = list(range(1, len(answer.shape) - 1))
                     answers[path] = tf.reduce_mean(tf.cast(answer, tf.float32), space)

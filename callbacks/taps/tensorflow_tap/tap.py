@@ -15,8 +15,9 @@ from typing import Any
 import keras
 import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
+from tensorview_insitu.explain.shadows import Shadows
+
 from ...schedule import Schedule
-from ...shadows import Shadows
 from ..tap import Drained, DrainedCopies, DrainedUpdates, Piece, Wanted
 from .listening import Heard, listening, printed_metrics
 from .rings import CAPACITY, ArrayRing, Cell, Held, RowRing

@@ -13,8 +13,8 @@ from typing import Any
 
 import keras
 
-from .layers import walk
-from .shadows import Shadows
+from tensorview_insitu.explain.shadows import Shadows
+from tensorview_insitu.explain.walk import walk
 
 Hear = Callable[[str, Any], None]
 
@@ -44,8 +44,7 @@ def has_answers(layer: keras.Layer) -> bool:
 def hearing(model: keras.Model, wants: Callable[[str, keras.Layer], bool], hear: Hear) -> Iterator[None]:
     """While it lasts, `hear(path, answer)` is called with what each layer wanted answers.
 
-    The filters are the last axis of an answer, in any data format. The second call of a shared layer is
-    heard as `path@2`. Answers that are no single tensor of floating
+    The second call of a shared layer is heard as `path@2`. Answers that are no single tensor of floating
     point numbers are passed over.
     """
     calls: dict[str, int] = {}
@@ -58,7 +57,7 @@ def hearing(model: keras.Model, wants: Callable[[str, keras.Layer], bool], hear:
             answer = call(*args, **kwargs)
             if keras.backend.is_float_dtype(getattr(answer, "dtype", "int32")) and len(answer.shape) > 1:
                 calls[path] = calls.get(path, 0) + 1
-                hear(path if calls[path] == 1 else f"{path}@{calls[path]}", _filters_last(answer))
+                hear(path if calls[path] == 1 else f"{path}@{calls[path]}", answer)
             return answer
 
         shadows.put(layer, "call", heard_call)
@@ -72,7 +71,8 @@ def hearing(model: keras.Model, wants: Callable[[str, keras.Layer], bool], hear:
         shadows.remove()
 
 
-def _filters_last(answer: Any) -> Any:
+def filters_last(answer: Any) -> Any:
+    """An answer with its filters along the last axis, in any data format."""
     if keras.config.image_data_format() == "channels_first" and len(answer.shape) > 2:
         return keras.ops.moveaxis(answer, 1, -1)
     return answer
