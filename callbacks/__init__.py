@@ -3,6 +3,7 @@
 from .budget import Budget as Budget
 from .quantities import Activations as Activations
 from .quantities import Biases as Biases
+from .quantities import Explanations as Explanations
 from .quantities import FilterGradientNorms as FilterGradientNorms
 from .quantities import GradientNorms as GradientNorms
 from .quantities import Gradients as Gradients

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar, cast
 import keras
 import numpy as np
 
+from tensorview_insitu.explain.network import ExplainError
 from tensorview_insitu.explain.walk import walk
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.errors import RunExistsError
@@ -32,10 +33,12 @@ from .layers import Names, described
 from .quantities import (
     Activations,
     Biases,
+    Explanations,
     GradientNorms,
     Kernels,
     LayerVariables,
     Metrics,
+    Probed,
     Quantity,
     UpdateQuantity,
 )
@@ -233,13 +236,13 @@ class InSituRecorder(keras.callbacks.Callback):
 
     @_never_stops_training
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Read the ring when it may be full, or once a second; take activations that are due.
+        """Read the ring when it may be full, or once a second; take what is due of the probe.
 
         Here and not in on_train_batch_end: on asynchronous backends that hook alone would make all
         callbacks wait for every batch.
         """
         at_once = int(getattr(self.model, "steps_per_execution", 1) or 1)
-        due = self._activations_due_by_step()
+        due = self._probed_due_by_step()
         if due or (
             self._tap is not None
             and (
@@ -248,24 +251,21 @@ class InSituRecorder(keras.callbacks.Callback):
             )
         ):
             self._record_batches(epoch_end=False)
-            self._take_activations(due)
+            self._take_probed(due)
         self._clock.begin_batch(batch, at_once)
         self._pending_calls += at_once
 
     @_never_stops_training
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Record what came since, the epoch's logs, and the snapshots due at its end."""
-        due_by_step = self._activations_due_by_step()
+        due_by_step = self._probed_due_by_step()
         self._record_batches(epoch_end=True)
         block = self._epoch_scalars(logs or {})
         for quantity in self._due_at_end_of(self._clock.epoch):
             block.update(copied_now(quantity.pieces(self.model), self._clock.step))
         self._write(block, epoch_end=True)
-        due = self._quantity(Activations)
-        if due is not None and due.schedule.due_at_end_of(self._clock.epoch):
-            self._take_activations(due)
-        else:
-            self._take_activations(due_by_step)
+        epoch = self._clock.epoch
+        self._take_probed([q for q in self._probed() if q in due_by_step or q.schedule.due_at_end_of(epoch)])
         self._note_thinned(self._thinner.end_epoch(self._tap, self._writer))
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -296,7 +296,7 @@ class InSituRecorder(keras.callbacks.Callback):
             at = np.array([self._clock.step], np.int64)
             row = table_rows(at, list(known), np.array([list(known.values())]))
             self._write({layout.EVALUATE_SCALARS: row})
-        self._take_activations(self._quantity(Activations))
+        self._take_probed(self._probed())
         self._finish_phase()
 
     @_never_stops_training
@@ -448,7 +448,7 @@ class InSituRecorder(keras.callbacks.Callback):
             return
         block = copied_now(self._initial_pieces(), 0)
         self._write(block)
-        self._take_activations(self._quantity(Activations))
+        self._take_probed(self._probed())
 
     def _initial_pieces(self) -> list[Piece]:
         if self._initial_taken:
@@ -474,20 +474,27 @@ class InSituRecorder(keras.callbacks.Callback):
             layers=described(self.model),
         )
 
-    def _activations_due_by_step(self) -> Activations | None:
-        quantity: Activations | None = self._quantity(Activations)
-        if quantity is None or not quantity.schedule.by_step or not self._clock.uncounted:
-            return None
-        since = self._clock.step + 1 + np.arange(self._clock.uncounted)
-        return quantity if quantity.schedule.due(since).any() else None
+    def _probed(self) -> list[Probed]:
+        return [quantity for quantity in self.quantities if isinstance(quantity, Probed)]
 
-    def _take_activations(self, quantity: Activations | None) -> None:
-        if quantity is None or not self._built() or self._thinner.skips(quantity):
-            return
-        start = time.perf_counter()
-        block = quantity.take(self.model, self._clock.step)
-        self._thinner.took(quantity, time.perf_counter() - start, sum(rows.nbytes for rows in block.values()))
-        self._write(block)
+    def _probed_due_by_step(self) -> list[Probed]:
+        since = self._clock.step + 1 + np.arange(self._clock.uncounted)
+        return [q for q in self._probed() if q.schedule.by_step and q.schedule.due(since).any()]
+
+    def _take_probed(self, quantities: Sequence[Probed]) -> None:
+        for quantity in quantities if self._built() else ():
+            if self._thinner.skips(quantity):
+                continue
+            start = time.perf_counter()
+            try:
+                block = quantity.take(self.model, self._clock.step)
+            except ExplainError as error:
+                # Of this model it cannot be had; everything else can.
+                self._note(f"no {_kind(quantity)}: {error}")
+                continue
+            size = sum(rows.nbytes for rows in block.values())
+            self._thinner.took(quantity, time.perf_counter() - start, size)
+            self._write(block)
 
     def _record_batches(self, *, epoch_end: bool) -> None:
         self._last_drain, self._pending_calls = time.monotonic(), 0
@@ -626,6 +633,8 @@ def _checked(quantities: Sequence[Quantity] | None) -> list[Quantity]:
 def _kind(quantity: Quantity) -> str:
     # Values and their statistics are different records.
     name = type(quantity).__name__
+    if isinstance(quantity, Explanations):
+        return f"{name} called {quantity.name}"
     if isinstance(quantity, LayerVariables) and not quantity.keeps_values:
         return f"{name} as {type(quantity.reduction).__name__}"
     return name

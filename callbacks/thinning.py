@@ -14,7 +14,7 @@ import keras
 from tensorview_insitu.run.writer import RunWriter
 
 from .budget import Budget, Plan
-from .quantities import Activations, LayerVariables, Quantity
+from .quantities import LayerVariables, Probed, Quantity
 from .taps.tap import Tap
 
 _FREE_SHARE = 0.2
@@ -39,7 +39,7 @@ class Thinner:
         self._turns: Counter[Quantity] = Counter()
         self._seconds = 0.0
         self._probe_seconds = 0.0
-        self._probe_bytes = 0
+        self._probe_bytes: dict[str, int] = {}
         self._epoch_began = 0.0
         self._epochs_seen = 0
         self._stopped = False
@@ -71,10 +71,10 @@ class Thinner:
         """A hook took so long."""
         self._seconds += seconds
 
-    def took(self, quantity: Activations, seconds: float, size: int) -> None:
-        """The activations took so long, and so much."""
+    def took(self, quantity: Probed, seconds: float, size: int) -> None:
+        """What was asked of the probe took so long, and so much."""
         self._probe_seconds += seconds
-        self._probe_bytes = size
+        self._probe_bytes[type(quantity).__name__] = size
 
     def skips(self, quantity: Quantity) -> bool:
         """Whether this record, which is due, is one to leave out."""
@@ -114,7 +114,7 @@ class Thinner:
 
     def _keep_probe_small(self) -> list[str]:
         assert self.budget is not None
-        limit, size = int(self.budget.epoch_bytes), self._probe_bytes
+        limit, size = int(self.budget.epoch_bytes), sum(self._probe_bytes.values())
         if size / self._probe_stride <= limit:
             return []
         return [
@@ -125,7 +125,7 @@ class Thinner:
 
     def _lengthen_probe(self, factor: int, why: str) -> str:
         self._probe_stride *= max(2, factor)
-        return f"Activations {self._probe_stride} times as seldom ({why})"
+        return f"{' and '.join(self._probe_bytes)} {self._probe_stride} times as seldom ({why})"
 
     def _keep_total(self, tap: Tap | None, writer: RunWriter | None) -> list[str]:
         assert self.budget is not None

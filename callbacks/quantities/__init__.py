@@ -2,6 +2,7 @@
 
 from .activations import Activations as Activations
 from .biases import Biases as Biases
+from .explanations import Explanations as Explanations
 from .gradient_norms import GradientNorms as GradientNorms
 from .gradients import FilterGradientNorms as FilterGradientNorms
 from .gradients import Gradients as Gradients
@@ -9,6 +10,7 @@ from .kernels import Kernels as Kernels
 from .metrics import Metrics as Metrics
 from .normalization import Normalization as Normalization
 from .quantity import LayerVariables as LayerVariables
+from .quantity import Probed as Probed
 from .quantity import Quantity as Quantity
 from .quantity import UpdateQuantity as UpdateQuantity
 from .reductions import Histogram as Histogram

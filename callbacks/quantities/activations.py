@@ -16,13 +16,13 @@ from tensorview_insitu.run.rows import Rows
 from ..layers import spatial_dims
 from ..schedule import Every
 from ..taps.compiled import compiled
-from .quantity import OfLayers
+from .quantity import OfLayers, Probed
 from .reductions import Statistics, statistics
 
 _MAP_BYTES = 256 << 10
 
 
-class Activations(OfLayers):
+class Activations(OfLayers, Probed):
     """Feature maps of every layer for the first samples of a probe, statistics of every filter over all.
 
     The model answers as it does in `predict`. A filter that is zero all over the probe is dead: how many

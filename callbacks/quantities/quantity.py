@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import keras
 
 from tensorview_insitu.explain.walk import walk
+from tensorview_insitu.run.rows import Rows
 
 from ..layers import LayerVariable, check_names, variables
 from ..schedule import Every, schedule_of
@@ -57,6 +58,14 @@ class OfLayers(Quantity):
             if self.layers is None or path in self.layers
             for variable in variables(path, layer)
         ]
+
+
+class Probed(Quantity, ABC):
+    """Something that the host asks the model about a few fixed samples, by passes of its own."""
+
+    @abstractmethod
+    def take(self, model: keras.Model, step: int) -> dict[str, Rows]:
+        """The rows of one moment."""
 
 
 @dataclass

@@ -27,6 +27,9 @@ and on request, `<variable>` standing for `<layer path>/<variable>`::
     /update_norms, /weight_norms   (rows, variables): of a step's change, and of the weights before it
     /activations/<layer path>/maps        (snapshots, samples, row, column, filters), with a stride
     /activations/<layer path>/statistics  (snapshots, statistics, filters), over the whole probe
+    /explanations/<name>/maps      (snapshots, samples, row, column): of fixed samples, by one method
+    /explanations/<name>/images    (1, samples, row, column, channel): those samples
+    /explanations/<name>/focus     (rows, ...); columns: class_0, probability_0, drift_0, inside_0, ...
     /dead_filters                  (rows, layers): how many are zero all over the probe
     /predictions/scores            (samples, ...): what `predict` answered; the steps count samples;
                                    /predictions/scores_1 for a second output, and so on
@@ -65,6 +68,7 @@ FILTER_GRADIENT_NORMS = "filter_gradient_norms"
 UPDATE_NORMS = "update_norms"
 WEIGHT_NORMS = "weight_norms"
 ACTIVATIONS = "activations"
+EXPLANATIONS = "explanations"
 DEAD_FILTERS = "dead_filters"
 PREDICTIONS = "predictions"
 EVALUATE_SCALARS = "scalars/evaluate"
@@ -129,6 +133,11 @@ def predicted_dataset(layer: str) -> str:
 def activation_dataset(layer: str, kind: str) -> str:
     """The dataset that holds the `maps` or `statistics` of what one layer answers."""
     return f"{ACTIVATIONS}/{escaped(layer)}/{kind}"
+
+
+def explanation_dataset(name: str, kind: str) -> str:
+    """The dataset that holds the `maps`, `images` or `focus` of one kind of explanation."""
+    return f"{EXPLANATIONS}/{escaped(name)}/{kind}"
 
 
 def steps_dataset(dataset: str) -> str:

@@ -223,6 +223,36 @@ class Run:
             raise ValueError(f'Expected kind to be "maps" or "statistics". Received: {kind!r}.')
         return self._snapshots(layout.activation_dataset(layer, kind), layer, kind)
 
+    def explanations(self) -> list[str]:
+        """The names of the explanations that were recorded."""
+        beginning, end = f"{layout.EXPLANATIONS}/", "/maps"
+        return [
+            layout.unescaped(name.removeprefix(beginning).removesuffix(end))
+            for name in self.datasets()
+            if name.startswith(beginning) and name.endswith(end)
+        ]
+
+    def explanation(self, name: str, kind: Literal["maps", "images"] = "maps") -> Snapshots:
+        """What one method said of the samples over time.
+
+        Args:
+            name: the method's, or the one it was given.
+            kind: `"maps"`, `(snapshot, sample, row, column)`; or `"images"`, the samples themselves,
+                `(1, sample, row, column, channel)`.
+
+        Raises:
+            NotInRunError: there is no such explanation.
+        """
+        return self._snapshots(layout.explanation_dataset(name, kind), name, kind)
+
+    def focus(self, name: str) -> pd.DataFrame:
+        """Numbers about the maps of one method, a row for each moment.
+
+        For each sample: `class`, the one that is explained; `probability` of it; `drift`, the rank
+        correlation with the map before; `inside`, the share of the map within the mask.
+        """
+        return self._with_steps(self._table(layout.explanation_dataset(name, "focus")))
+
     def activation_layers(self) -> list[str]:
         """The layers whose activations were recorded, in the order in which the model calls them."""
         return [column for column in self._table(layout.DEAD_FILTERS).columns if column != "step"]
@@ -269,7 +299,7 @@ class Run:
             variable=variable,
             values=rows.values.astype(np.float32, copy=False),
             dims=tuple(about["dims"]),
-            filter_axis=int(about["filter_axis"]),
+            filter_axis=int(about.get("filter_axis", len(about["dims"]) - 1)),
             steps=rows.steps,
             epochs=self.epochs_at(rows.steps),
             attributes=about,
