@@ -40,6 +40,12 @@ def magnitude(low: float, high: float) -> dict[str, Value]:
     return _continuous(low, high, _VIRIDIS, _RGB)
 
 
+def grey(low: float, high: float) -> dict[str, Value]:
+    """Black at `low`, white at `high`: for images as they are."""
+    low, high = _apart(low, high)
+    return _continuous(low, high, ("000000", "ffffff"), _RGB)
+
+
 def signed(low: float, high: float) -> dict[str, Value]:
     """Cool to warm, white at zero, wide enough for both `low` and `high`."""
     reach = max(abs(low), abs(high)) or 1.0

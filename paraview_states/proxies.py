@@ -75,6 +75,9 @@ PROXIES: dict[str, Proxy] = {
         "WarpByScalar",
         _named("Input", "ScaleFactor", "UseNormal", "Normal", SelectInputScalars="Scalars"),
     ),
+    "Contour": Proxy(
+        "filters", "Contour", _named("Input", SelectInputScalars="ContourBy", ContourValues="Isosurfaces")
+    ),
     "AppendAttributes": Proxy("filters", "AppendAttributes", _named("Input")),
     "Calculator": Proxy(
         "filters",

@@ -24,6 +24,8 @@ class Settings:
             that move most.
         between: two epochs: kernels are shown as the later less the earlier.
         colour_by: the array that colours a path or the network; None takes the view's own.
+        method: the explanation that is shown, by its name; None takes the first.
+        sample: the number of the sample that is explained.
         time: `"epoch"` or `"step"`: what the animation's time counts.
         colours: the colour map: `"default"`, `"viridis"`, `"cividis"`, `"cool_to_warm"`, `"purple_orange"`.
         colour_range: `"layer"`, or `"all"` for one range for all layers.
@@ -39,6 +41,8 @@ class Settings:
     weights: tuple[int, ...] | None = None
     between: tuple[float, float] | None = None
     colour_by: str | None = None
+    method: str | None = None
+    sample: int = 0
     time: str = "epoch"
     colours: str = "default"
     colour_range: str = "layer"

@@ -209,6 +209,47 @@ class FeatureMapsIndex(TypedDict):
     dead: int
 
 
+class ExplanationIndex(TypedDict):
+    """What one method says of a few samples over time.
+
+    `file` holds the maps, arrays `map_<sample>`, `image` the samples, arrays `image_<sample>`, cells of
+    `size` (across, up). `volumes`, one for each sample, hold its maps over (epoch, across, up): `share` of
+    the largest of that moment, and `epoch`; none where there is one moment only. `now` is a frame
+    there. `focus` is the table of numbers.
+    """
+
+    name: str
+    method: str
+    layer: str
+    samples: int
+    size: tuple[int, int]
+    file: str
+    image: str
+    image_range: Range
+    ranges: list[Range]
+    volumes: list[str]
+    now: str
+    epoch_range: Range
+    focus: TableIndex
+    about: str
+    times: Times
+
+
+class ExplanationGridIndex(TypedDict):
+    """All methods for all samples: a row of pictures for each sample, a column for each method.
+
+    `file` holds the maps, `share` of the largest absolute value of each, `images` the samples behind them.
+    """
+
+    file: str
+    images: str
+    labels: str
+    size: tuple[float, float]
+    methods: list[str]
+    samples: int
+    times: Times
+
+
 class NetworkIndex(TypedDict):
     """All kernels in one scene: a cell for each weight that is drawn, one file a time.
 
@@ -309,6 +350,8 @@ class Index(TypedDict):
     distributions: list[DistributionIndex]
     feature_maps: list[FeatureMapsIndex]
     dead_filters: TableIndex | None
+    explanations: list[ExplanationIndex]
+    explanation_grid: ExplanationGridIndex | None
     health: list[HeatMapIndex]
     health_now: str | None
     network: NetworkIndex | None

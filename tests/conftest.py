@@ -22,6 +22,7 @@ from fits import digits, fit, network
 from tensorview_insitu.callbacks import (
     Activations,
     Biases,
+    Explanations,
     GradientNorms,
     InSituRecorder,
     Kernels,
@@ -61,6 +62,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, kera
             Normalization(),
             UpdateNorms(5),
             Activations(digits()[0][:4]),
+            Explanations("grad_cam", digits()[0][:3], target=digits()[1][:3], mask=np.eye(8)),
+            Explanations("integrated_gradients", digits()[0][:3], target=digits()[1][:3], steps=5),
         ],
     )
     history = fit(model, [recorder], epochs=4)

@@ -13,6 +13,8 @@ from .biases import biases
 from .compare import compare
 from .dashboard import dashboard
 from .distributions import distributions
+from .explanation import explanation
+from .explanation_grid import explanation_grid
 from .feature_maps import feature_maps
 from .gradient_norms import gradient_norms
 from .kernel_grids import kernel_grids
@@ -32,6 +34,8 @@ VIEWS: dict[str, Callable[[Index, Settings], Scene]] = {
     "biases": biases,
     "weight_trajectory": weight_trajectory,
     "feature_maps": feature_maps,
+    "explanation": explanation,
+    "explanation_grid": explanation_grid,
     "network": network,
     "gradient_norms": gradient_norms,
     "layer_health": layer_health,

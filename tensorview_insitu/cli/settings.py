@@ -19,6 +19,8 @@ def add_settings(parser: argparse.ArgumentParser, *, layer: bool = True) -> None
     group.add_argument("--weights", metavar="I,J,K", help="three weights, by their numbers, for their path")
     group.add_argument("--between", metavar="E,F", help="kernels as those of epoch F less those of epoch E")
     group.add_argument("--colour-by", metavar="A", help="the array that colours a path or the network")
+    group.add_argument("--method", metavar="M", help="the explanation that is shown, by its name")
+    group.add_argument("--sample", metavar="N", type=int, help="the number of the sample that is explained")
     group.add_argument("--time", help="what the animation counts: epoch or step")
     group.add_argument("--colours", help="viridis, cividis, cool_to_warm or purple_orange")
     group.add_argument("--colour-range", help="of one layer, or one for all: layer or all")
@@ -35,7 +37,7 @@ def settings_of(options: argparse.Namespace, *, layer: str | None = None) -> Set
 
     given = {
         name: value
-        for name in ("colour_by", "time", "colours", "colour_range", "background")
+        for name in ("colour_by", "method", "sample", "time", "colours", "colour_range", "background")
         if (value := getattr(options, name)) is not None
     }
     filters = _numbers("--filters", options.filters, "-", 2, "0-15")

@@ -96,6 +96,8 @@ def export_comparison(runs: Sequence[Run], folder: Path, *, layers: Sequence[str
         "distributions": [],
         "feature_maps": [],
         "dead_filters": None,
+        "explanations": [],
+        "explanation_grid": None,
         "health": [],
         "health_now": None,
         "network": None,

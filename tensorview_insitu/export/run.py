@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tensorview_insitu import __version__
 from tensorview_insitu.export.curves import export_curve, export_tables, metrics_of
+from tensorview_insitu.export.explanations import export_explanations
 from tensorview_insitu.export.feature_maps import export_feature_maps
 from tensorview_insitu.export.files import Target
 from tensorview_insitu.export.gradient_norms import export_gradient_norms
@@ -90,6 +91,7 @@ def export_run(
     if layers is not None:
         tables |= _export_kernel_tables(run, target, [one.index for one in exported], every, notes)
     maps, dead = export_feature_maps(run, target)
+    explanations, explanation_grid = export_explanations(run, target)
     norms = {f"{one.index['name']}/{name}": n for one in exported for name, n in one.norms.items()}
     health, health_now = export_layer_health(run, target, gradient_norms, norms)
     blocks = [one.block for one in exported if one.block is not None]
@@ -122,6 +124,8 @@ def export_run(
         "distributions": [index for one in exported for index in one.distributions],
         "feature_maps": maps,
         "dead_filters": dead,
+        "explanations": explanations,
+        "explanation_grid": explanation_grid,
         "health": health,
         "health_now": health_now,
         "network": network,

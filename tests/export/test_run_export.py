@@ -237,6 +237,8 @@ def test_an_export_before_the_first_epoch_ended(tmp_path):
         "training_curves",
         "weight_trajectory",
         "feature_maps",
+        "explanation",
+        "explanation_grid",
         "layer_health",
         "compare",
     }

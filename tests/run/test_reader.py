@@ -74,6 +74,7 @@ def test_run_h5_is_plain_hdf5_with_checksums(run):
             "layers",
             "scalars",
             "activations",
+            "explanations",
             "steps",
             *tables,
             *(f"{name}_steps" for name in tables),
