@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from .scene import Value
 
@@ -38,6 +39,18 @@ def magnitude(low: float, high: float) -> dict[str, Value]:
     """Viridis from `low` to `high`."""
     low, high = _apart(low, high)
     return _continuous(low, high, _VIRIDIS, _RGB)
+
+
+def at(name: str, shares: Sequence[float]) -> list[list[float]]:
+    """The colours of `"viridis"` or `"cool_to_warm"` at shares of their length, 0 to 1."""
+    points = [rgb(colour) for colour in (_VIRIDIS if name == "viridis" else _COOL_TO_WARM)]
+    found = []
+    for share in shares:
+        place = min(max(share, 0.0), 1.0) * (len(points) - 1)
+        low = min(int(place), len(points) - 2)
+        pairs = zip(points[low], points[low + 1], strict=True)
+        found.append([a + (b - a) * (place - low) for a, b in pairs])
+    return found
 
 
 def grey(low: float, high: float) -> dict[str, Value]:

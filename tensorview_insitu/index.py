@@ -359,6 +359,33 @@ class Index(TypedDict):
     notes: list[str]
 
 
+def empty_index(run: RunIndex, made_by: str, times: Times) -> Index:
+    """An export of nothing yet: what holds it fills in what there is."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "made_by": made_by,
+        "run": run,
+        "every": 1,
+        "epochs": times,
+        "tables": {},
+        "metrics": [],
+        "curve": None,
+        "gradient_norms": None,
+        "layers": [],
+        "distributions": [],
+        "feature_maps": [],
+        "dead_filters": None,
+        "explanations": [],
+        "explanation_grid": None,
+        "health": [],
+        "health_now": None,
+        "network": None,
+        "comparison": None,
+        "notes": [],
+    }
+
+
 class NoExportError(ValueError):
     """Raised when a folder holds no export, or one that this version cannot read."""
 

@@ -7,7 +7,7 @@ from tensorview_insitu.index import ExplanationIndex, Index
 from .. import colour_maps, look
 from ..explanations import chosen_explanation, lay_over
 from ..look import Line
-from ..scene import ArrayChoice, Scene, Split, View
+from ..scene import WINDOW, ArrayChoice, Scene, Split, View
 from ..settings import Settings
 
 _PANE = (640, 720)
@@ -19,18 +19,19 @@ def explanation(index: Index, settings: Settings) -> Scene:
     """The map over its image now; all maps as a volume with a surface at half of the largest; the numbers."""
     one = chosen_explanation(index, settings)
     scene = look.new_scene(index, settings, "Explanation", one["times"])
-    over = _over_image(scene, one, settings)
-    chart = _chart(scene, one, settings)
-    right = Split("vertical", _volume(scene, one, settings), chart, 0.58) if one["volumes"] else chart
-    scene.layout = Split("horizontal", over, right)
+    if not one["volumes"]:  # one moment only, as of a saved model
+        scene.layout = _over_image(scene, one, settings, WINDOW)
+        return scene
+    right = Split("vertical", _volume(scene, one, settings), _chart(scene, one, settings), 0.58)
+    scene.layout = Split("horizontal", _over_image(scene, one, settings, _PANE), right)
     return scene
 
 
-def _over_image(scene: Scene, one: ExplanationIndex, settings: Settings) -> View:
+def _over_image(scene: Scene, one: ExplanationIndex, settings: Settings, pane: tuple[int, int]) -> View:
     sample = settings.sample
     scale = 1.0 / max(one["size"])
     size = (one["size"][0] * scale, one["size"][1] * scale)
-    view = look.flat_view(scene, f"{one['name']} over sample {sample}", size, _PANE)
+    view = look.flat_view(scene, f"{one['name']} over sample {sample}", size, pane)
     low, high = one["ranges"][sample]
     colours = scene.colour_map(
         f"map_{sample}", **colour_maps.chosen(settings.colours, low, high, is_signed=low < 0)
@@ -47,7 +48,7 @@ def _over_image(scene: Scene, one: ExplanationIndex, settings: Settings) -> View
         colours,
         one["image_range"],
     )
-    look.colour_bar(view, colours, one["method"].replace("_", " "), Position=look.bar_place(_PANE))
+    look.colour_bar(view, colours, one["method"].replace("_", " "), Position=look.bar_place(pane))
     title = f"{one['method'].replace('_', ' ')} of sample {sample}\n{one['about']}"
     look.caption(scene, view, "caption", title.strip())
     look.epoch_caption(scene, view, "epoch", maps)

@@ -8,9 +8,21 @@ import sys
 from collections.abc import Sequence
 
 import tensorview_insitu
-from tensorview_insitu.cli import compare, demo, export, info, live, open_state, pack, plugin, render, verify
+from tensorview_insitu.cli import (
+    compare,
+    demo,
+    explain,
+    export,
+    info,
+    live,
+    open_state,
+    pack,
+    plugin,
+    render,
+    verify,
+)
 
-_COMMANDS = (demo, info, export, open_state, render, live, compare, plugin, pack, verify)
+_COMMANDS = (demo, info, export, open_state, render, live, compare, explain, plugin, pack, verify)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -21,13 +21,12 @@ from tensorview_insitu.export.table import write_table
 from tensorview_insitu.export.tiles import Tiling
 from tensorview_insitu.export.time_series import times_of, write_time_series
 from tensorview_insitu.index import (
-    FORMAT,
     INDEX_FILE,
-    VERSION,
     ComparedLayerIndex,
     ComparedMetricIndex,
-    Index,
+    RunIndex,
     Times,
+    empty_index,
     write_index,
 )
 from tensorview_insitu.run import layout
@@ -74,36 +73,17 @@ def export_comparison(runs: Sequence[Run], folder: Path, *, layers: Sequence[str
         if (found := _compare_layer(runs, target, layer, shared[layer], f"layers/{folders[layer]}"))
     ]
     one = "|".join(run.identity["run_id"] for run in runs)
-    index: Index = {
-        "format": FORMAT,
-        "version": VERSION,
-        "made_by": __version__,
-        "run": {
-            "name": " and ".join(names),
-            "run_id": hashlib.sha256(one.encode()).hexdigest()[:32],
-            "status": ", ".join(run.status for run in runs),
-            "created": max(str(run.identity["created"]) for run in runs),
-            "steps": max((int(run.steps()["step"].max()) for run in runs if len(run.steps())), default=0),
-            "epochs": max(times["epochs"], default=0.0),
-        },
-        "every": 1,
-        "epochs": times,
-        "tables": {"comparison": write_table(folder, "tables/comparison.csv", table)},
-        "metrics": [],
-        "curve": None,
-        "gradient_norms": None,
-        "layers": [],
-        "distributions": [],
-        "feature_maps": [],
-        "dead_filters": None,
-        "explanations": [],
-        "explanation_grid": None,
-        "health": [],
-        "health_now": None,
-        "network": None,
-        "comparison": {"runs": names, "metrics": metrics, "layers": compared},
-        "notes": [],
+    about: RunIndex = {
+        "name": " and ".join(names),
+        "run_id": hashlib.sha256(one.encode()).hexdigest()[:32],
+        "status": ", ".join(run.status for run in runs),
+        "created": max(str(run.identity["created"]) for run in runs),
+        "steps": max((int(run.steps()["step"].max()) for run in runs if len(run.steps())), default=0),
+        "epochs": max(times["epochs"], default=0.0),
     }
+    index = empty_index(about, __version__, times)
+    index["tables"] = {"comparison": write_table(folder, "tables/comparison.csv", table)}
+    index["comparison"] = {"runs": names, "metrics": metrics, "layers": compared}
     write_index(folder, index)
     return folder / INDEX_FILE
 

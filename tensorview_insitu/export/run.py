@@ -18,14 +18,13 @@ from tensorview_insitu.export.layer_health import export_layer_health
 from tensorview_insitu.export.names import safe_names
 from tensorview_insitu.export.network import export_network
 from tensorview_insitu.index import (
-    FORMAT,
     INDEX_FILE,
-    VERSION,
-    Index,
     LayerIndex,
     NoExportError,
     RunIndex,
     TableIndex,
+    Times,
+    empty_index,
     read_index,
     write_index,
 )
@@ -106,16 +105,13 @@ def export_run(
         "steps": int(steps["step"].max()) if len(steps) else 0,
         "epochs": float(run.epochs_at(steps["step"].to_numpy()[-1:])[0]) if len(steps) else 0.0,
     }
-    index: Index = {
-        "format": FORMAT,
-        "version": VERSION,
-        "made_by": __version__,
-        "run": run_index,
+    times: Times = {
+        "epochs": [float(epoch) for epoch in epochs.get("epoch", [])],
+        "steps": [float(step) for step in epochs["step"]],
+    }
+    index = empty_index(run_index, __version__, times)
+    index |= {
         "every": every,
-        "epochs": {
-            "epochs": [float(epoch) for epoch in epochs.get("epoch", [])],
-            "steps": [float(step) for step in epochs["step"]],
-        },
         "tables": tables,
         "metrics": metrics,
         "curve": curve,
@@ -129,7 +125,6 @@ def export_run(
         "health": health,
         "health_now": health_now,
         "network": network,
-        "comparison": None,
         "notes": notes,
     }
     write_index(target.folder, index)

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 from tensorview_insitu.paraview_states.views import VIEWS
 
-from tensorview_insitu.cli import demo, export, info, open_state, pack, render, verify
+from tensorview_insitu.cli import demo, explain, export, info, open_state, pack, render, verify
 from tensorview_insitu.cli.main import main
 from tensorview_insitu.demo.images import load_images
 from tensorview_insitu.run.reader import Run
 
 COMMANDS = {
     "demo": demo, "info": info, "export": export, "open": open_state, "render": render, "pack": pack,
-    "verify": verify,
+    "verify": verify, "explain": explain,
 }  # fmt: skip
 
 

@@ -1,0 +1,118 @@
+"""`explain MODEL IMAGES...`: what a saved model looks at."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tensorview_insitu.cli.command import add_command
+from tensorview_insitu.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tensorview_insitu.explain.network import Explanation, Network
+
+
+def add_to(commands: Any) -> None:
+    """Add this command."""
+    parser = add_command(
+        commands,
+        "explain",
+        run,
+        "Explain what a saved Keras model looks at: raw maps (.npy, .vti), overlays and a contact sheet "
+        "(PNG), and a ParaView state.",
+        "tensorview-insitu explain model.keras x-ray.png --method grad_cam --method occlusion -o explained",
+    )
+    parser.add_argument("model", metavar="MODEL", help="a .keras file")
+    parser.add_argument(
+        "images",
+        metavar="IMAGE",
+        nargs="+",
+        help="a picture, or a .npy array (*spatial, channels) as the model takes it",
+    )
+    parser.add_argument(
+        "--method",
+        metavar="M",
+        action="append",
+        help="grad_cam (the default), saliency, occlusion, ...; once for each",
+    )
+    parser.add_argument("--class", dest="target", metavar="C", type=int, help="default: the strongest one")
+    parser.add_argument("--layer", metavar="L", help="of Grad-CAM and its like; default: the last with maps")
+    parser.add_argument(
+        "--pixels",
+        metavar="LOW,HIGH",
+        default="0,1",
+        help="what black and white of a picture are to the model: 0,1 (the default), 0,255, -1,1",
+    )
+    parser.add_argument("--size", metavar="HxW", help="for a model that takes pictures of any size")
+    parser.add_argument("-o", "--output", metavar="DIR", default="explained", help="where to (explained)")
+    parser.add_argument(
+        "--trust-model",
+        action="store_true",
+        help="load a .h5 file or a model with code of its own in it: it may do anything to this machine",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Explain each image by each method."""
+    from tensorview_insitu.explain.methods import OF_A_LAYER, WITHOUT_CLASS, method_named
+
+    names = list(dict.fromkeys(options.method or ["grad_cam"]))
+    methods = {name: method_named(name) for name in names}
+    low, high = _pixels(options.pixels)
+    paths = [Path(image) for image in options.images]
+    for path in [Path(options.model), *paths]:
+        if not path.is_file():
+            raise FileNotFoundError(f"No file at {path}.")
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from tensorview_insitu.cli.explained import write_explained
+    from tensorview_insitu.cli.load_model import load_model
+    from tensorview_insitu.cli.pictures import load_images
+    from tensorview_insitu.explain.keras_network import KerasNetwork
+
+    network = KerasNetwork(load_model(Path(options.model), trust=options.trust_model))
+    images = load_images(paths, network.image_shape, _size(options.size), low, high)
+    found: dict[str, Explanation] = {}
+    classes = _classes(network, images, options.target)
+    with progress_bar("explaining") as progress:
+        for number, (name, method) in enumerate(methods.items()):
+            progress(number, len(methods))
+            settings: dict[str, Any] = {"layer": options.layer} if name in OF_A_LAYER else {}
+            settings |= {} if name in WITHOUT_CLASS else {"target": classes}
+            found[name] = method(network, images, **settings)
+            progress(number + 1, len(methods))
+    folder = Path(options.output)
+    for path in write_explained(folder, Path(options.model).stem, paths, images, network, classes, found):
+        print(path)
+    return 0
+
+
+def _classes(network: Network, images: NDArray[np.float32], target: int | None) -> NDArray[np.int64]:
+    from tensorview_insitu.explain.network import chosen_classes
+
+    return chosen_classes(network, images, target)
+
+
+def _pixels(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low = high = math.nan
+    if not low < high:
+        raise ValueError(f"Expected --pixels as 0,255. Received: {text}")
+    return low, high
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) for part in parts):
+        raise ValueError(f"Expected --size as 224x224. Received: {text}")
+    return int(parts[0]), int(parts[1])
