@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from tensorview_insitu.explain.focus import rank_correlation, share_inside
 from tensorview_insitu.explain.methods import OF_A_LAYER, WITHOUT_CLASS, method_named
-from tensorview_insitu.explain.network import Explanation, Floats
+from tensorview_insitu.explain.network import Explanation, Floats, Target
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.rows import Rows
 
@@ -51,7 +50,7 @@ class Explanations(Probed):
         every: Every = "epoch",
         *,
         layer: str = "auto",
-        target: int | Sequence[int] | None = None,
+        target: Target = None,
         mask: Any = None,
         name: str | None = None,
         map_size: int = 128,

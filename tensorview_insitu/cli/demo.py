@@ -85,6 +85,7 @@ def _train(folder: Path, images: str | None, epochs: int | None, seed: int) -> N
     from tensorview_insitu.callbacks import (
         Activations,
         Biases,
+        Explanations,
         GradientNorms,
         InSituRecorder,
         Kernels,
@@ -110,6 +111,9 @@ def _train(folder: Path, images: str | None, epochs: int | None, seed: int) -> N
         Normalization(),
         UpdateNorms(every=5),
         Activations(validation.images[:4]),
+        Explanations("grad_cam", validation.images[:4], target=validation.labels[:4]),
+        Explanations("saliency", validation.images[:4], target=validation.labels[:4]),
+        Explanations("occlusion", validation.images[:4], target=validation.labels[:4]),
     ]
     print(
         f"training {model.name} on {len(training.images)} images of {classes} classes "

@@ -49,7 +49,13 @@ def grad_cam(
 
 
 def grad_cam_plus_plus(
-    network: Network, images: Any, target: Target = None, *, layer: str | None = None, resize: bool = True
+    network: Network,
+    images: Any,
+    target: Target = None,
+    *,
+    layer: str | None = None,
+    resize: bool = True,
+    normalized: bool = False,
 ) -> Explanation:
     """Grad-CAM that counts every place of a map by itself, for several objects of one class.
 
@@ -61,6 +67,8 @@ def grad_cam_plus_plus(
         target: the class, for all images or for each; by default the one that scores highest.
         layer: its path; by default the last one with maps.
         resize: to the size of the image; without, the layer's own size.
+        normalized: divide the alphas of each filter by their sum where its gradient is positive, as the
+            authors' code does and the paper does not say.
 
     Raises:
         ExplainError: no such layer or class; the layer answers no maps.
@@ -70,6 +78,9 @@ def grad_cam_plus_plus(
     below = 2 * gradients**2 + answers.sum(axis=space, keepdims=True) * gradients**3
     alphas = np.divide(gradients**2, below, out=np.zeros_like(below), where=below != 0)
     # The factor exp(score) is left out: it scales a whole map, and overflows.
+    if normalized:
+        total = np.where(gradients > 0, alphas, 0).sum(axis=space, keepdims=True)
+        alphas = np.divide(alphas, total, out=np.zeros_like(alphas), where=total != 0)
     weights = (alphas * np.maximum(gradients, 0)).sum(axis=space, keepdims=True)
     maps = np.maximum((weights * answers).sum(axis=-1), 0)
     return _done(maps, classes, about, images, resize)

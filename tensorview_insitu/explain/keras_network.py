@@ -29,7 +29,7 @@ from tensorview_insitu.explain.network import (
 from tensorview_insitu.explain.relu_rules import operations_between, ruling, signal_back
 from tensorview_insitu.explain.walk import walk
 
-_MEMORY = 512 << 20  # of the answers of all layers to one batch
+_MEMORY = 1536 << 20  # of the answers of all layers to one batch, and their gradients
 _MOST_IMAGES = 64
 _UNBENT = ("Identity", "Cast")
 _POOLING = (
@@ -73,7 +73,7 @@ class KerasNetwork:
         region: `(*spatial)`, of a model that answers with a picture: which of its pixels are summed up
             (weights); by default all.
         image_shape: `(*spatial, channels)`, for a model that does not know it.
-        batch_size: how many images go through the model at once; by default what takes half a gigabyte.
+        batch_size: how many images go through the model at once; by default what takes some 1.5 GB.
 
     Raises:
         ExplainError: the backend is not TensorFlow; an output or input has to be chosen, or is not there.

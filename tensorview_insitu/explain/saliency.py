@@ -6,7 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from tensorview_insitu.explain.network import Explanation, Network, Target, checked_images, chosen_classes
+from tensorview_insitu.explain.network import (
+    Explanation,
+    Network,
+    Target,
+    batches,
+    checked_images,
+    chosen_classes,
+)
+
+_AT_ONCE = 64
 
 
 def saliency(network: Network, images: Any, target: Target = None) -> Explanation:
@@ -54,9 +63,13 @@ def smooth_grad(
     space = tuple(range(1, images.ndim))
     spread = noise * (images.max(axis=space, keepdims=True) - images.min(axis=space, keepdims=True))
     total = np.zeros_like(images)
-    for _ in range(samples):
-        noisy = images + spread * rng.standard_normal(images.shape, np.float32)
-        total += network.gradients(noisy, classes)[1]
+    copies = max(1, _AT_ONCE // len(images))
+    for part in batches(samples, copies):
+        count = part.stop - part.start
+        noisy = images + spread * rng.standard_normal((count, *images.shape), np.float32)
+        flat = noisy.reshape(-1, *images.shape[1:])
+        _, gradients = network.gradients(flat, np.tile(classes, count))
+        total += gradients.reshape(noisy.shape).sum(axis=0)
     about = {"score": network.score_is, "samples": samples, "noise": noise}
     return Explanation(np.abs(total / samples).max(axis=-1), classes, about)
 
