@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Of = Literal["score", "probability"]
-Target = int | Sequence[int] | NDArray[np.int64] | None
+Target = int | Sequence[int] | NDArray[np.integer[Any]] | None
 """A class for all images, or one for each; None is the one that scores highest."""
 Rule = Literal["gradient", "deconvolution", "guided", "linear"]
 """How a ReLU passes a signal back: as its derivative does; as Zeiler and Fergus do (what is positive); only
