@@ -5,7 +5,7 @@ from __future__ import annotations
 from tensorview_insitu.index import ZeroCopyIndex
 
 from . import colour_maps, look
-from .scene import ArrayChoice, Scene, Value
+from .scene import Scene
 from .settings import Settings
 
 _LONG = 2.6
@@ -45,11 +45,12 @@ def raw_variable(about: ZeroCopyIndex, settings: Settings) -> Scene:
         },
     )
     drawn = scene.transform("scaled", source, Scale=scale)
-    properties: dict[str, Value] = {
+    view.show(
+        drawn,
+        "StructuredGridRepresentation",
+        Representation="Surface",
         **look.by_array(about["array"], colours, flat=True),
-        "ColorArrayName": ArrayChoice("POINTS", about["array"]),
-    }
-    view.show(drawn, "StructuredGridRepresentation", Representation="Surface", **properties)
+    )
     look.colour_bar(view, colours, about["array"], large=True)
     look.caption(scene, view, "caption", f"{title}, read from run.h5", large=True)
     look.epoch_caption(scene, view, "epoch", source, large=True)

@@ -43,7 +43,7 @@ def tiles_view(
     scale = 1.0 / max(tiles["size"])
     size = (tiles["size"][0] * scale, tiles["size"][1] * scale)
     view = look.flat_view(scene, name, size, pane, large=large)
-    is_image = tiles["file"].endswith("maps.pvd")
+    is_image = tiles["pattern"].endswith(".vti")
     chosen = source if is_image else look.only_filters(scene, source, settings, "CELLS")
     drawn = scene.transform(f"{name} drawn", chosen, Scale=[scale, scale, 1.0])
     kind = "StructuredGridRepresentation" if is_image else look.kind_of(drawn)

@@ -109,12 +109,11 @@ class GradientNormsIndex(TypedDict):
 class TilesIndex(TypedDict):
     """Small grids side by side, one for each filter: a file a time, and the filters' numbers as geometry.
 
-    `size` is how wide and high all of them are. `first` and `pattern`, with the step in place of
-    `{step}`, name single files. `outlines` are those of dead filters.
+    `size` is how wide and high all of them are. `pattern`, with the step in place of `{step}`, names
+    single files. `outlines` are those of dead filters.
     """
 
     file: str
-    first: str
     pattern: str
     labels: str
     outlines: str | None

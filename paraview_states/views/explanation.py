@@ -22,8 +22,9 @@ def explanation(index: Index, settings: Settings) -> Scene:
     if not one["volumes"]:  # one moment only, as of a saved model
         scene.layout = _over_image(scene, one, settings, WINDOW)
         return scene
+    over = _over_image(scene, one, settings, _PANE)
     right = Split("vertical", _volume(scene, one, settings), _chart(scene, one, settings), 0.58)
-    scene.layout = Split("horizontal", _over_image(scene, one, settings, _PANE), right)
+    scene.layout = Split("horizontal", over, right)
     return scene
 
 

@@ -9,8 +9,6 @@ from ..impossible import ImpossibleViewError
 from ..scene import Scene
 from ..settings import Settings
 
-_WHOLE = ("layer", "filter", "channel", "row", "column")
-
 
 def network(index: Index, settings: Settings) -> Scene:
     """Coloured by weight, change, gradient norm or place; ParaView's selection tells what a cell is."""
@@ -19,7 +17,7 @@ def network(index: Index, settings: Settings) -> Scene:
         raise ImpossibleViewError("no kernel was exported")
     scene = look.new_scene(index, settings, "Network", whole["times"])
     array = settings.colour_by or "weight"
-    ranges = {**whole["arrays"], **{name: _extent(index, name) for name in _WHOLE}}
+    ranges = whole["arrays"]
     if array not in ranges:
         raise ValueError(f'No "{array}" to colour the network by. There are: {", ".join(ranges)}.')
     signed = array in ("weight", "change")
@@ -74,15 +72,3 @@ def network(index: Index, settings: Settings) -> Scene:
     look.epoch_caption(scene, view, "epoch", cells, large=True)
     scene.layout = view
     return scene
-
-
-def _extent(index: Index, name: str) -> tuple[float, float]:
-    if name == "layer":
-        whole = index["network"]
-        return 0.0, float(len(whole["layers"]) - 1 if whole is not None else 1)
-    sizes = [
-        layer["sheets"]["filters"] if name == "filter" else layer["sheets"]["channels"]
-        for layer in index["layers"]
-        if layer["sheets"] is not None
-    ]
-    return 0.0, float(max([2, *sizes]) - 1) if name in ("filter", "channel") else 2.0

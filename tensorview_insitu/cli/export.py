@@ -62,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
 
 def export_beside(path: str, output: str | None, layers: list[str] | None, kind: str) -> list[Path]:
     """Write the files through which ParaView reads run.h5 itself, and their states."""
+    from tensorview_insitu.export.run import EXPORT_FOLDER
     from tensorview_insitu.export.vtkhdf import export_vtkhdf
     from tensorview_insitu.export.xdmf import export_xdmf
     from tensorview_insitu.paraview_states.settings import Settings
@@ -69,7 +70,7 @@ def export_beside(path: str, output: str | None, layers: list[str] | None, kind:
     from tensorview_insitu.run.reader import Run
 
     opened = Run.open(path)
-    folder = Path(output) if output else opened.folder / "paraview" / kind
+    folder = Path(output) if output else opened.folder / EXPORT_FOLDER / kind
     write = export_xdmf if kind == "xdmf" else export_vtkhdf
     files = write(opened, folder, layers=layers)
     return [*(folder / one["file"] for one in files), *write_raw_states(folder, files, Settings())]

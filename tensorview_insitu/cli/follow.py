@@ -76,10 +76,11 @@ def follow(following: Following, say: Callable[[str], None]) -> int:
         ValueError: there is no such view.
     """
     from tensorview_insitu.cli.paraview_process import display, find
+    from tensorview_insitu.export.run import EXPORT_FOLDER
     from tensorview_insitu.paraview_states.states import STATE_FOLDER
 
     run = _wait_for_run(following, say)
-    folder = run.folder / "paraview"
+    folder = run.folder / EXPORT_FOLDER
     images = following.images or folder / "live"
     images.mkdir(parents=True, exist_ok=True)
     made = 0

@@ -13,6 +13,7 @@ from tensorview_insitu.explain.activation_maps import activation_maps, dead_filt
 from tensorview_insitu.explain.activation_maximization import maximize_class, maximize_filter
 from tensorview_insitu.explain.deconvolution import deconvolution, guided_backpropagation
 from tensorview_insitu.explain.exciting_images import exciting_images
+from tensorview_insitu.explain.filter_kernels import filter_kernels
 from tensorview_insitu.explain.focus import rank_correlation, share_inside
 from tensorview_insitu.explain.grad_cam import (
     grad_cam,
@@ -45,6 +46,7 @@ __all__ = [
     "deconvolution",
     "deletion_curve",
     "exciting_images",
+    "filter_kernels",
     "grad_cam",
     "grad_cam_plus_plus",
     "gradient_times_input",

@@ -32,6 +32,11 @@ from tensorview_insitu.explain.walk import walk
 _MEMORY = 1536 << 20  # of the answers of all layers to one batch, and their gradients
 _MOST_IMAGES = 64
 _UNBENT = ("Identity", "Cast")
+_TRANSPOSED = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
 _POOLING = (
     keras.layers.MaxPooling1D,
     keras.layers.MaxPooling2D,
@@ -170,7 +175,7 @@ class KerasNetwork:
             for name, shape in facts.layers.items()
             if len(shape) == len(self._shape)
             and name in facts.connected
-            and not isinstance(kinds[name.split("@")[0]], _POOLING)
+            and not isinstance(kinds[_without_call(name, self.model)], _POOLING)
         }
         maps = {name: places for name, places in maps.items() if places > 1}
         if not maps:
@@ -393,6 +398,24 @@ class KerasNetwork:
         kinds = dict(walk(self.model))
         return [name for name in self.layers() if name in kinds and kinds[name].trainable_variables]
 
+    def kernel(self, layer: str) -> Floats:
+        """The kernel of a convolution, `(*grid, channels, filters)`; a depthwise one has one channel.
+
+        Raises:
+            ExplainError: the layer has none.
+        """
+        found = dict(walk(self.model)).get(_without_call(layer, self.model))
+        kernels = [v for v in getattr(found, "_trainable_variables", []) if v.name.endswith("kernel")]
+        kernels += [v for v in getattr(found, "_non_trainable_variables", []) if v.name.endswith("kernel")]
+        if not kernels or len(kernels[0].shape) != len(self._shape) + 1:
+            raise ExplainError(f'Layer "{layer}" has no kernel with a grid, as a convolution has.')
+        values = np.asarray(kernels[0], np.float32)
+        if isinstance(found, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D):
+            return values.reshape(*values.shape[:-2], 1, -1)
+        if isinstance(found, _TRANSPOSED):
+            return np.swapaxes(values, -1, -2)
+        return values
+
     @contextlib.contextmanager
     def shuffled(self, layers: Sequence[str], seed: int) -> Iterator[None]:
         """While it lasts, the weights of these layers are in random order."""
@@ -409,6 +432,11 @@ class KerasNetwork:
 
 
 _PER_IMAGE = tf.TensorSpec((None,), tf.int64)
+
+
+def _without_call(name: str, model: keras.Model) -> str:
+    """The path of the layer, of which `path@2` is the second call."""
+    return name if name in dict(walk(model)) else name.rsplit("@", 1)[0]
 
 
 def _computes(path: str, layer: keras.Layer) -> bool:

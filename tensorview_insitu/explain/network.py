@@ -96,6 +96,9 @@ class Network(Protocol):
     def weights(self) -> Sequence[str]:
         """The layers that have weights, from the input to the output."""
 
+    def kernel(self, layer: str) -> Floats:
+        """The kernel of a convolution, `(*grid, channels, filters)`."""
+
     def shuffled(self, layers: Sequence[str], seed: int) -> AbstractContextManager[None]:
         """While it lasts, the weights of these layers are in random order."""
 

@@ -165,7 +165,6 @@ def _compare_layer(
         "layer": layer,
         "tiles": {
             "file": write_time_series(target, f"{folder}/compared.pvd", moments),
-            "first": f"{folder}/{moments[0][2]}",
             "pattern": f"{folder}/compared_{{step:07d}}.vtp",
             "labels": labels,
             "outlines": None,

@@ -67,7 +67,6 @@ def _export_layer(target: Target, folder: str, layer: str, maps: Snapshots) -> F
         outlines.append((epoch, float(step), outline))
     tiles: TilesIndex = {
         "file": write_time_series(target, f"{folder}/maps.pvd", moments),
-        "first": f"{folder}/{moments[0][2]}",
         "pattern": f"{folder}/maps_{{step:07d}}.vti",
         "labels": write_tile_labels(target, f"{folder}/numbers.vtp", tiling),
         "outlines": write_time_series(target, f"{folder}/dead.pvd", outlines),

@@ -123,7 +123,6 @@ class GridsWriter:
         kept = self._moments
         return {
             "file": write_time_series(self._target, f"{self._folder}/grids.pvd", kept),
-            "first": f"{self._folder}/{kept[0][2]}",
             "pattern": f"{self._folder}/grids_{{step:07d}}.vtp",
             "labels": labels,
             "outlines": None,

@@ -23,10 +23,10 @@ class Label:
 
     Args:
         text: one line.
-        x: where it begins, or ends with `ends`, or has its middle with `middle`.
+        x: where it ends, or has its middle with `middle`.
         y: the height of its middle.
         size: of its letters.
-        anchor: `"begins"`, `"ends"` or `"middle"`.
+        anchor: `"ends"` or `"middle"`.
     """
 
     text: str
@@ -45,14 +45,14 @@ def write_labels(path: Path, labels: Sequence[Label]) -> tuple[float, float]:
     append = vtkAppendPolyData()
     for label in labels:
         text = vtkVectorText()
-        text.SetText(shortened(label.text))
+        text.SetText(_shortened(label.text))
         text.Update()
         letters = text.GetOutput()
         if not letters.GetNumberOfPoints():  # nothing but spaces
             continue
         corners = vtk_to_numpy(letters.GetPoints().GetData())
         left, right = corners[:, 0].min(), corners[:, 0].max()
-        from_ = {"begins": left, "ends": right, "middle": (left + right) / 2}[label.anchor]
+        from_ = {"ends": right, "middle": (left + right) / 2}[label.anchor]
         x = (corners[:, 0] - from_) * _WIDTH * label.size + label.x
         y = (corners[:, 1] - 0.4) * _WIDTH * label.size + label.y
         letters.GetPoints().SetData(numpy_to_vtk(np.column_stack([x, y, 0 * x]), deep=True))
@@ -63,6 +63,6 @@ def write_labels(path: Path, labels: Sequence[Label]) -> tuple[float, float]:
     return float(bounds[0]), float(bounds[1])
 
 
-def shortened(name: str) -> str:
+def _shortened(name: str) -> str:
     """A name that fits: its end, which tells layers apart."""
     return name if len(name) <= _LONGEST else "..." + name[3 - _LONGEST :]

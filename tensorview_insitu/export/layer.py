@@ -28,13 +28,11 @@ class Norms:
     """How large a variable is at each snapshot, and how far it moved since the one before.
 
     Args:
-        steps: of the snapshots.
         epochs: of the snapshots.
         norms: the L2 norm of its values.
         moves: the L2 norm of their change; NaN at the first.
     """
 
-    steps: list[int] = field(default_factory=list)
     epochs: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
     moves: list[float] = field(default_factory=list)
@@ -43,9 +41,8 @@ class Norms:
     def add(self, snapshots: Snapshots) -> None:
         """More snapshots."""
         flat = snapshots.values.reshape(len(snapshots.values), -1)
-        for values, step, epoch in zip(flat, snapshots.steps, snapshots.epochs, strict=True):
+        for values, epoch in zip(flat, snapshots.epochs, strict=True):
             move = np.nan if self._last is None else float(np.linalg.norm(values - self._last))
-            self.steps.append(int(step))
             self.epochs.append(float(epoch))
             self.norms.append(float(np.linalg.norm(values)))
             self.moves.append(move)
@@ -122,10 +119,9 @@ def export_layer(
         if distribution is not None:
             made.distributions.append(distribution)
         if variable.endswith("kernel") and index["sheets"] is None:
-            index["sheets"], index["grids"] = _export_kernel(
-                target, folder, len(about["arrays"]), pieces, horizon
+            index["sheets"], index["grids"], index["trajectory"] = _export_kernel(
+                target, folder, len(about["arrays"]), pieces, horizon, batches
             )
-            index["trajectory"] = _export_path(batches, target, folder, pieces)
             made.block = Block(layer, variable, pieces)
         elif variable == "bias":
             strips = [replace(s, values=cells_by_filter(s)[:, :, 0]) for s in pieces]
@@ -134,24 +130,17 @@ def export_layer(
 
 
 def _export_kernel(
-    target: Target, folder: str, channels: int, pieces: Pieces, horizon: Horizon
-) -> tuple[SheetsIndex, TilesIndex]:
+    target: Target, folder: str, channels: int, pieces: Pieces, horizon: Horizon, batches: pd.DataFrame
+) -> tuple[SheetsIndex, TilesIndex, TrajectoryIndex | None]:
     # Of a whole variable only one input channel is held at once; the rest goes piece by piece.
     strips: list[Snapshots] = []
     grids = GridsWriter(target, folder, len(pieces.keep))
+    path = Trajectory(batches, target, folder)
     grid: tuple[int, ...] = ()
     for snapshots in pieces:
         cells, grid = cells_by_filter(snapshots), grid_of(snapshots)
         strips.append(replace(snapshots, values=cells[:, :, 0].copy()))
         grids.add(cells, grid, snapshots.steps, snapshots.epochs, matrix=is_matrix(snapshots))
-    sheets = export_sheets(target, f"{folder}/sheets", "weight", grid, channels, strips, horizon)
-    return sheets, grids.finish()
-
-
-def _export_path(
-    batches: pd.DataFrame, target: Target, folder: str, pieces: Pieces
-) -> TrajectoryIndex | None:
-    path = Trajectory(batches, target, folder)
-    for snapshots in pieces:
         path.add(snapshots)
-    return path.finish()
+    sheets = export_sheets(target, f"{folder}/sheets", "weight", grid, channels, strips, horizon)
+    return sheets, grids.finish(), path.finish()

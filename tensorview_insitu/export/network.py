@@ -20,6 +20,7 @@ from tensorview_insitu.index import NetworkIndex
 
 _MOST_CELLS = 6000  # of a layer
 _MOST_CHANNELS = 8
+_MOST_ACROSS = 75  # rows or columns of a tile
 _MOST_LAYERS = 40
 _MOST_TIMES = 100
 _APART = 1.35  # slabs, in units of their height
@@ -73,7 +74,7 @@ class _Slab:
     @staticmethod
     def _thinned(values: NDArray[np.float32]) -> NDArray[np.float32]:
         _, channels, tiles, rows, columns = values.shape
-        rows, columns = min(rows, 75), min(columns, 75)
+        rows, columns = min(rows, _MOST_ACROSS), min(columns, _MOST_ACROSS)
         channels = max(1, min(channels, _MOST_CELLS // (tiles * rows * columns)))
         tiles = max(1, min(tiles, _MOST_CELLS // (channels * rows * columns)))
         return values[:, :channels, :tiles, :rows, :columns].copy()
@@ -162,6 +163,7 @@ def export_network(target: Target, blocks: list[Block], norms: pd.DataFrame) -> 
         moments.append((float(longest.epochs[i]), float(step), name))
     _write_boxes(target, slabs)
     known = {name: finite_range(values) for name, values in ranges.items() if np.isfinite(values).any()}
+    known |= {name: finite_range(values) for name, values in fixed.items()}
     bounds = np.array([points.min(axis=0), points.max(axis=0)])
     return {
         "file": write_time_series(target, "network/network.pvd", moments),

@@ -76,6 +76,19 @@ def test_by_batches_and_thinned(explained):
     assert run.explanation("saliency").values.shape[1:] == last.shape
 
 
+def test_a_model_in_a_model_is_explained_while_it_learns(tmp_path):
+    inside = keras.Input(PROBE.shape[1:])
+    base = keras.Model(inside, keras.layers.Conv2D(4, 3, activation="relu", name="conv")(inside), name="base")
+    image = keras.Input(PROBE.shape[1:])
+    x = keras.layers.GlobalAveragePooling2D()(base(image))
+    model = keras.Model(image, keras.layers.Dense(10, activation="softmax")(x))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    explanations = Explanations("grad_cam", PROBE, "epoch", target=LABELS)
+    fit(model, [InSituRecorder(tmp_path / "run", [explanations])], epochs=2)
+    maps = Run.open(tmp_path / "run").explanation("grad_cam")
+    assert maps.attributes["layer"][0] == "base/conv" and len(maps.values) == 3
+
+
 def test_what_a_model_cannot_have_is_noted_and_all_else_recorded(tmp_path):
     image = keras.Input(PROBE.shape[1:])
     x = keras.layers.Flatten()(keras.layers.Conv2D(4, 3, activation="tanh")(image))

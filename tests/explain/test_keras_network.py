@@ -16,6 +16,7 @@ from tensorview_insitu.explain import (
     dead_filters,
     deconvolution,
     exciting_images,
+    filter_kernels,
     grad_cam,
     guided_backpropagation,
     maximize_filter,
@@ -295,6 +296,24 @@ def test_the_rules_refuse_what_they_are_not_defined_for(activation):
         guided_backpropagation(network, images((12, 12, 1)))
     assert "Saliency" in str(caught.value) and "\n" not in str(caught.value)
     assert saliency(network, images((12, 12, 1))).maps.max() > 0
+
+
+def test_filters_are_the_kernels_that_the_layer_has():
+    model = small()
+    network = KerasNetwork(model)
+    kernel = model.get_layer("conv1").get_weights()[0]
+    found = filter_kernels(network, "conv1")
+    assert found.shape == (6, 3, 3, 3)
+    np.testing.assert_array_equal(found[4], kernel[..., 4])
+    with pytest.raises(ExplainError, match='Layer "answer" has no kernel with a grid'):
+        filter_kernels(network, "answer")
+    image = keras.Input((8, 8, 2))
+    x = layers.Conv2DTranspose(5, 3, name="up")(
+        layers.DepthwiseConv2D(3, depth_multiplier=2, name="deep")(image)
+    )
+    network = KerasNetwork(keras.Model(image, layers.Dense(2)(layers.Flatten()(x))))
+    assert filter_kernels(network, "deep").shape == (4, 3, 3, 1)
+    assert filter_kernels(network, "up").shape == (5, 3, 3, 4)
 
 
 def test_dead_filters_are_those_that_never_answer():

@@ -65,6 +65,9 @@ class LinearNetwork:
             one[..., filter_] = 1 / np.prod(images.shape[1:-1])
         return values, gradients
 
+    def kernel(self, layer):
+        return np.zeros((1,) * (len(self.image_shape) - 1) + (self.image_shape[-1], self.image_shape[-1]))
+
     def pull_back(self, images, layer, signal, rule):
         return signal
 
