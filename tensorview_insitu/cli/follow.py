@@ -79,7 +79,7 @@ def follow(following: Following, say: Callable[[str], None]) -> int:
     from tensorview_insitu.export.run import EXPORT_FOLDER
     from tensorview_insitu.paraview_states.states import STATE_FOLDER
 
-    run = _wait_for_run(following, say)
+    run = wait_for_run(following, say)
     folder = run.folder / EXPORT_FOLDER
     images = following.images or folder / "live"
     images.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,12 @@ def follow(following: Following, say: Callable[[str], None]) -> int:
             time.sleep(following.every if status == RUNNING else min(following.every, 1.0))
 
 
-def _wait_for_run(following: Following, say: Callable[[str], None]) -> Run:
+def wait_for_run(following: Following, say: Callable[[str], None]) -> Run:
+    """The run, as soon as it is there and holds something.
+
+    Raises:
+        FileNotFoundError: it did not come in time.
+    """
     end = time.monotonic() + following.wait
     told = False
     while True:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
-import sys
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -77,17 +75,23 @@ def run(options: argparse.Namespace) -> int:
 def _window(following: Any) -> int:
     """The ParaView window beside a loop that exports what is new."""
     from tensorview_insitu.cli.exported import export_folder
-    from tensorview_insitu.cli.follow import be_nice, keep_exporting
-    from tensorview_insitu.cli.paraview_process import NoParaViewError, find
+    from tensorview_insitu.cli.follow import be_nice, keep_exporting, wait_for_run
+    from tensorview_insitu.cli.paraview_process import (
+        NoParaViewError,
+        environment_of_paraview,
+        find,
+        has_screen,
+    )
     from tensorview_insitu.paraview_states.states import STATE_FOLDER, write_states
 
     paraview = find("paraview")
-    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    if not has_screen():
         raise NoParaViewError("There is no display to open a window on. Without --gui, live makes pictures.")
+    wait_for_run(following, lambda line: print(line, flush=True))
     folder = export_folder(str(following.path)).resolve()
     view = following.views[0]
     write_states(folder, [view], following.settings)
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+    environment = environment_of_paraview()
     environment["TENSORVIEW_INSITU_STATE"] = str(folder / STATE_FOLDER / f"{view}.pvsm")
     environment["TENSORVIEW_INSITU_EVERY"] = str(following.every)
     script = resources.files("tensorview_insitu.scripts") / "live_window.py"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -34,7 +32,12 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Open it, and wait until the window is closed."""
     from tensorview_insitu.cli.exported import export_folder, ready_state
-    from tensorview_insitu.cli.paraview_process import NoParaViewError, find
+    from tensorview_insitu.cli.paraview_process import (
+        NoParaViewError,
+        environment_of_paraview,
+        find,
+        has_screen,
+    )
     from tensorview_insitu.index import read_index
     from tensorview_insitu.paraview_states.views import check_view
 
@@ -45,10 +48,10 @@ def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         state = ready_state(folder, view, Path(scratch), settings=settings, allow_code=options.allow_code)
         program = find("paraview")
-        if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        if not has_screen():
             raise NoParaViewError(
                 f"There is no display to open a window on. `tensorview-insitu render {options.path}` makes "
                 f"pictures without one; on a machine with a display, open {state}."
             )
-        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-        return subprocess.run([program, f"--state={state}"], env=environment, check=False).returncode
+        command = [program, f"--state={state}"]
+        return subprocess.run(command, env=environment_of_paraview(), check=False).returncode

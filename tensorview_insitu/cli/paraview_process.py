@@ -58,6 +58,16 @@ def find(program: str) -> str:
     return path
 
 
+def environment_of_paraview() -> dict[str, str]:
+    """Ours, without what leads ParaView's own Python astray."""
+    return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+
+
+def has_screen() -> bool:
+    """Whether there is something to open a window on."""
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
 @contextlib.contextmanager
 def display() -> Iterator[dict[str, str]]:
     """The environment for a program that draws; starts a virtual display where there is none.
@@ -65,7 +75,7 @@ def display() -> Iterator[dict[str, str]]:
     Raises:
         NoParaViewError: there is none, and no Xvfb to make one.
     """
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+    environment = environment_of_paraview()
     if environment.get("DISPLAY") or sys.platform != "linux":
         yield environment
         return
