@@ -24,7 +24,7 @@ def saved(tmp_path_factory):
     image = keras.Input((24, 32, 1))
     x = keras.layers.Conv2D(6, 3, activation="relu", name="conv", bias_initializer="random_normal")(image)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    model = keras.Model(image, keras.layers.Dense(3, activation="softmax")(x))
+    model = keras.Model(image, keras.layers.Dense(3, activation="softmax", name="answer")(x))
     model.save(folder / "model.keras")
     rng = np.random.default_rng(0)
     paths = []
@@ -127,7 +127,7 @@ def test_an_h5_model_is_refused_unless_it_is_trusted(saved, tmp_path, capsys):
         (lambda a, t: [*a, "--class", "3"], "Expected a class from 0 to 2. Received: 3."),
         (lambda a, t: [*a, "--pixels", "1"], "Expected --pixels as 0,255. Received: 1"),
         (lambda a, t: [*a, "--size", "24"], "Expected --size as 224x224. Received: 24"),
-        (lambda a, t: [*a, "--method", "deconvolution", "--layer", "dense"], "answers no maps"),
+        (lambda a, t: [*a, "--method", "deconvolution", "--layer", "answer"], "answers no maps"),
         (lambda a, t: [a[0], a[1], str(t / "none.png")], "No file at "),
         (lambda a, t: [a[0], str(t / "text.keras"), a[2]], "Expected a model saved as .keras. Received: "),
         (lambda a, t: [a[0], str(t / "zip.keras"), a[2]], "cannot be loaded: "),
