@@ -23,7 +23,10 @@ def segmented(folder):
 
 def test_a_whole_run_is_whole(run, tmp_path, capsys):
     assert main(["verify", str(run.folder)]) == 0
-    assert capsys.readouterr().out == f"{run.folder} is whole: {len(run.datasets())} datasets in 1 file(s) read\n"
+    assert (
+        capsys.readouterr().out
+        == f"{run.folder} is whole: {len(run.datasets())} datasets in 1 file(s) read\n"
+    )
     verdict = verify(segmented(tmp_path / "run"))
     assert (verdict.files, verdict.datasets, verdict.problems) == (3, 9, [])
 
