@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 
+_SAFE = (3, 11)
+
+
 def load_model(path: Path, *, trust: bool) -> Any:
     """The Keras model in a file, not compiled.
 
@@ -29,6 +32,11 @@ def load_model(path: Path, *, trust: bool) -> Any:
         raise ValueError(f"Expected a model saved as .keras. Received: {path}")
     import keras
 
+    if not trust and _version(keras.__version__) < _SAFE:
+        raise ValueError(
+            f"In Keras {keras.__version__} a model can get around safe mode (CVE-2025-9906). Update Keras, or "
+            "pass --trust-model if you know who made it."
+        )
     try:
         return keras.models.load_model(path, compile=False, safe_mode=not trust)
     except Exception as error:  # what a stranger's file makes Keras raise has no common type
@@ -39,3 +47,7 @@ def load_model(path: Path, *, trust: bool) -> Any:
                 "--trust-model if you know who made it."
             ) from error
         raise ValueError(f"{path} cannot be loaded: {why[:300]}") from error
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2])

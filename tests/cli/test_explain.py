@@ -119,6 +119,13 @@ def test_an_h5_model_is_refused_unless_it_is_trusted(saved, tmp_path, capsys):
     assert main([*arguments, "--trust-model"]) == 0
 
 
+def test_a_keras_whose_safe_mode_has_a_hole_loads_no_strangers_model(saved, tmp_path, capsys, monkeypatch):
+    _, file, paths = saved
+    monkeypatch.setattr(keras, "__version__", "3.10.0")
+    assert main(["explain", str(file), str(paths[0]), "-o", str(tmp_path / "out")]) == 2
+    assert "CVE-2025-9906" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
