@@ -6,7 +6,6 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-
 _SAFE = (3, 11)
 
 
@@ -34,8 +33,8 @@ def load_model(path: Path, *, trust: bool) -> Any:
 
     if not trust and _version(keras.__version__) < _SAFE:
         raise ValueError(
-            f"In Keras {keras.__version__} a model can get around safe mode (CVE-2025-9906). Update Keras, or "
-            "pass --trust-model if you know who made it."
+            f"In Keras {keras.__version__} a model can get around safe mode (CVE-2025-9906). Update Keras, "
+            "or pass --trust-model if you know who made it."
         )
     try:
         return keras.models.load_model(path, compile=False, safe_mode=not trust)
