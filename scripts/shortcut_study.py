@@ -24,6 +24,7 @@ from keras import layers
 from PIL import Image, ImageFilter
 from tensorview_insitu.callbacks import Explanations, InSituRecorder, Metrics
 
+from tensorview_insitu.explain import share_inside
 from tensorview_insitu.run.reader import Run
 
 _BORDER = 0.08  # of a side
@@ -93,11 +94,8 @@ def network(size: int, classes: int, seed: int) -> keras.Model:
 
 def shares(maps: Any, mask: Any) -> Any:
     """`(moment,)`: the mean over the samples of the share of each map inside the mask."""
-    size = np.abs(maps.astype(np.float64))
-    whole = size.sum(axis=(2, 3))
-    inside = (size * mask).sum(axis=(2, 3))
-    with np.errstate(invalid="ignore"):
-        return np.array([np.nanmean(row) if np.isfinite(row).any() else np.nan for row in inside / whole])
+    rows = [share_inside(of_moment, mask) for of_moment in maps]
+    return np.array([np.nanmean(row) if np.isfinite(row).any() else np.nan for row in rows])
 
 
 def main() -> None:

@@ -12,10 +12,7 @@ from tensorview_insitu.cli.command import add_command
 from tensorview_insitu.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from tensorview_insitu.explain.network import Explanation, Network
+    from tensorview_insitu.explain.network import Explanation
 
 
 def add_to(commands: Any) -> None:
@@ -75,11 +72,12 @@ def run(options: argparse.Namespace) -> int:
     from tensorview_insitu.cli.load_model import load_model
     from tensorview_insitu.cli.pictures import load_images
     from tensorview_insitu.explain.keras_network import KerasNetwork
+    from tensorview_insitu.explain.network import chosen_classes
 
     network = KerasNetwork(load_model(Path(options.model), trust=options.trust_model))
     images = load_images(paths, network.image_shape, _size(options.size), low, high)
     found: dict[str, Explanation] = {}
-    classes = _classes(network, images, options.target)
+    classes = chosen_classes(network, images, options.target)
     with progress_bar("explaining") as progress:
         for number, (name, method) in enumerate(methods.items()):
             progress(number, len(methods))
@@ -91,12 +89,6 @@ def run(options: argparse.Namespace) -> int:
     for path in write_explained(folder, Path(options.model).stem, paths, images, network, classes, found):
         print(path)
     return 0
-
-
-def _classes(network: Network, images: NDArray[np.float32], target: int | None) -> NDArray[np.int64]:
-    from tensorview_insitu.explain.network import chosen_classes
-
-    return chosen_classes(network, images, target)
 
 
 def _pixels(text: str) -> tuple[float, float]:

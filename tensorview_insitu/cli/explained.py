@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tensorview_insitu import __version__
 from tensorview_insitu.explain.methods import SIGNED
-from tensorview_insitu.explain.network import Explanation, Floats, Network
+from tensorview_insitu.explain.network import Explanation, Floats, Network, answers_of
 from tensorview_insitu.export.explanations import Explained, shares, write_explanation, write_grid
 from tensorview_insitu.export.files import Target
 from tensorview_insitu.export.image_data import write_image_data
@@ -63,7 +63,7 @@ def write_explained(
             path = target.path(f"overlays/{method}/{stem}.png")
             _save(path, _overlay(picture, values, signed=method in SIGNED))
             written.append(path)
-    probabilities = network.predict(images).probabilities[np.arange(len(images)), classes]
+    probabilities = answers_of(network, images, classes)
     captions = [
         f"{path.stem}, class {c}: {p:.2f}" for path, c, p in zip(paths, classes, probabilities, strict=True)
     ]

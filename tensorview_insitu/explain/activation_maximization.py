@@ -13,6 +13,7 @@ from tensorview_insitu.explain.network import (
     Explanation,
     Floats,
     Network,
+    check_filters,
     chosen_layer,
     spatial_layer,
 )
@@ -66,8 +67,7 @@ def maximize_filter(
     layer, why = chosen_layer(network, layer)
     count = spatial_layer(network, layer)[-1] or 0
     wanted = np.atleast_1d(np.asarray(filters, np.int64))
-    if wanted.min() < 0 or wanted.max() >= count:
-        raise ExplainError(f'Layer "{layer}" has the filters 0 to {count - 1}. Received: {wanted.tolist()}.')
+    check_filters(layer, count, wanted.tolist())
     shape = _sized(network, settings.pop("size", None))
     found, about = climb(
         lambda images: network.filter_gradients(images, layer, wanted), len(wanted), shape, **settings

@@ -22,6 +22,7 @@ from tensorview_insitu.explain.network import (
     Network,
     Rule,
     Target,
+    check_filters,
     checked_images,
     chosen_classes,
     chosen_layer,
@@ -123,8 +124,7 @@ def _filters(answers: Floats, filters: int | None, layer: str) -> NDArray[np.int
         strongest = answers.reshape(len(answers), -1, count).max(axis=1)
         best: NDArray[np.int64] = np.argmax(strongest, axis=1).astype(np.int64)
         return best
-    if not 0 <= filters < count:
-        raise ExplainError(f'Layer "{layer}" has the filters 0 to {count - 1}. Received: {filters}.')
+    check_filters(layer, count, filters)
     return np.full(len(answers), filters, np.int64)
 
 

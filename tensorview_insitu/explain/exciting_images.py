@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tensorview_insitu.explain.network import (
-    ExplainError,
     Floats,
     Network,
     batches,
+    check_filters,
     checked_images,
     chosen_layer,
     spatial_layer,
@@ -62,8 +62,7 @@ def exciting_images(
     images = checked_images(network, images)
     layer, _ = chosen_layer(network, layer)
     count = spatial_layer(network, layer)[-1] or 0
-    if not 0 <= filter < count:
-        raise ExplainError(f'Layer "{layer}" has the filters 0 to {count - 1}. Received: {filter}.')
+    check_filters(layer, count, filter)
     strongest, where = [], []
     for part in batches(len(images), _AT_ONCE):
         answers = network.activations(images[part], layer)[..., filter]

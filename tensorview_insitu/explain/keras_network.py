@@ -8,7 +8,7 @@ sigmoid are found in the traced graph, whatever put them there, and the score is
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,7 +175,7 @@ class KerasNetwork:
             for name, shape in facts.layers.items()
             if len(shape) == len(self._shape)
             and name in facts.connected
-            and not isinstance(kinds[_without_call(name, self.model)], _POOLING)
+            and not isinstance(kinds[_without_call(name, kinds)], _POOLING)
         }
         maps = {name: places for name, places in maps.items() if places > 1}
         if not maps:
@@ -404,7 +404,8 @@ class KerasNetwork:
         Raises:
             ExplainError: the layer has none.
         """
-        found = dict(walk(self.model)).get(_without_call(layer, self.model))
+        kinds = dict(walk(self.model))
+        found = kinds.get(_without_call(layer, kinds))
         kernels = [v for v in getattr(found, "_trainable_variables", []) if v.name.endswith("kernel")]
         kernels += [v for v in getattr(found, "_non_trainable_variables", []) if v.name.endswith("kernel")]
         if not kernels or len(kernels[0].shape) != len(self._shape) + 1:
@@ -434,9 +435,9 @@ class KerasNetwork:
 _PER_IMAGE = tf.TensorSpec((None,), tf.int64)
 
 
-def _without_call(name: str, model: keras.Model) -> str:
+def _without_call(name: str, paths: Collection[str]) -> str:
     """The path of the layer, of which `path@2` is the second call."""
-    return name if name in dict(walk(model)) else name.rsplit("@", 1)[0]
+    return name if name in paths else name.rsplit("@", 1)[0]
 
 
 def _computes(path: str, layer: keras.Layer) -> bool:

@@ -13,6 +13,7 @@ from tensorview_insitu.explain.network import (
     Floats,
     Network,
     Target,
+    answers_of,
     checked_images,
     chosen_classes,
 )
@@ -81,7 +82,7 @@ def meaningful_perturbation(
     mask = _first_masks(network, images, mixed_in, classes, enlarging, form == "deletion")
     adam = _Adam(mask.shape, rate)
     rng = np.random.default_rng(seed)
-    before = _probability(network, images, classes)
+    before = answers_of(network, images, classes)
     for _ in range(iterations):
         shaken = mask + noise * rng.standard_normal(mask.shape, np.float32) if noise else mask
         mixed = mix(images, mixed_in, apply(enlarging, shaken))
@@ -90,7 +91,7 @@ def meaningful_perturbation(
         slope = np.float32(sign) * (by_mask - area) + smoothness * edges(mask, power)[1]
         mask = np.clip(mask - adam.step(slope), 0, 1)
     large = apply(enlarging, mask)
-    after = _probability(network, mix(images, mixed_in, large), classes)
+    after = answers_of(network, mix(images, mixed_in, large), classes)
     about = {
         "masks": mask,
         "probabilities": np.column_stack([before, after]),
@@ -123,7 +124,7 @@ def _first_masks(
     chosen = np.empty((len(images), *cells), np.float32)
     for number, image in enumerate(images):
         repeated = np.full(_DISCS, classes[number])
-        values = _probability(network, mix(image[None], reference[number][None], shown), repeated)
+        values = answers_of(network, mix(image[None], reference[number][None], shown), repeated)
         done = (values - values[0]) / (values[-1] - values[0]) if values[-1] != values[0] else np.ones(_DISCS)
         # Of a network that minds the edge more than the middle none may do: then half of the way.
         enough = np.flatnonzero(done >= 0.99)
@@ -156,10 +157,6 @@ def edges(mask: Floats, power: float) -> tuple[NDArray[np.float64], Floats]:
 def _not_first(shape: tuple[int, ...], axis: int) -> NDArray[np.bool_]:
     flags = np.arange(shape[axis]) > 0
     return flags.reshape([-1 if i == axis else 1 for i in range(len(shape))])
-
-
-def _probability(network: Network, images: Floats, classes: NDArray[np.int64]) -> Floats:
-    return network.predict(images).probabilities[np.arange(len(images)), classes]
 
 
 class _Adam:

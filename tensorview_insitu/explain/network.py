@@ -121,6 +121,27 @@ def chosen_classes(network: Network, images: Floats, target: Target) -> NDArray[
     return classes
 
 
+def answers_of(
+    network: Network, images: Floats, classes: NDArray[np.int64], of: Of = "probability"
+) -> Floats:
+    """`(batch,)`: the probability, or the score, of each image's class."""
+    answer = network.predict(images)
+    values: Floats = (answer.scores if of == "score" else answer.probabilities)[
+        np.arange(len(images)), classes
+    ]
+    return values
+
+
+def check_filters(layer: str, count: int, filters: Any) -> None:
+    """Raise unless each of `filters`, one or several, is one of a layer's.
+
+    Raises:
+        ExplainError: with those that there are.
+    """
+    if np.min(filters) < 0 or np.max(filters) >= count:
+        raise ExplainError(f'Layer "{layer}" has the filters 0 to {count - 1}. Received: {filters}.')
+
+
 def checked_images(network: Network, images: Any) -> Floats:
     """Images as a batch of float32.
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tensorview_insitu.explain.network import (
     ExplainError,
@@ -16,6 +15,7 @@ from tensorview_insitu.explain.network import (
     Network,
     Of,
     Target,
+    answers_of,
     batches,
     checked_images,
     chosen_classes,
@@ -65,7 +65,7 @@ def occlusion(
     classes = chosen_classes(network, images, target)
     fills = _fills(images, fill, patches)
     corners = list(itertools.product(*map(_starts, size, patches, strides)))
-    base = _asked(network, images, classes, of)
+    base = answers_of(network, images, classes, of)
     total = np.zeros((len(images), *size), np.float32)
     count = np.zeros(size, np.float32)
     where = [tuple(slice(i, i + n) for i, n in zip(at, patches, strict=True)) for at in corners]
@@ -77,7 +77,7 @@ def occlusion(
             for one, place in zip(hidden, where[part], strict=True):
                 one[place] = fills[number][place]
             chosen = np.full(len(hidden), classes[number])
-            drops = base[number] - _asked(network, hidden, chosen, of)
+            drops = base[number] - answers_of(network, hidden, chosen, of)
             for drop, place in zip(drops, where[part], strict=True):
                 total[number][place] += drop
     about = {
@@ -89,14 +89,6 @@ def occlusion(
         "forward_passes": len(corners) * len(images),
     }
     return Explanation((total / count).astype(np.float32), classes, about)
-
-
-def _asked(network: Network, images: Floats, classes: NDArray[np.int64], of: Of) -> Floats:
-    answer = network.predict(images)
-    values: Floats = (answer.scores if of == "score" else answer.probabilities)[
-        np.arange(len(images)), classes
-    ]
-    return values
 
 
 def _sizes(given: int | Sequence[int], size: tuple[int, ...], what: str) -> tuple[int, ...]:
