@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from tensorview_insitu.run import safety
+from tensorview_insitu.run.checksum import fletcher32
 from tensorview_insitu.run.pack import pack
 from tensorview_insitu.run.publish import publish
 from tensorview_insitu.run.reader import Run
-from tensorview_insitu.run.rows import Block, Rows, join
+from tensorview_insitu.run.rows import Block, Rows
 from tensorview_insitu.run.segment import content
 from tensorview_insitu.run.writer import RunWriter
 
@@ -56,7 +57,7 @@ def write_plain(path: Path, data: bytes, *, durable: bool = False) -> None:
 def write_segment(path: Path, blocks: list[Block], *, durable: bool = False) -> None:
     """A segment, as the writer does."""
     path.unlink(missing_ok=True)
-    publish(path, content(join(blocks), "run", 0, 0), durable=durable)
+    publish(path, content(blocks, "run", 0, 0), durable=durable)
 
 
 def steps_rows(first: int, count: int) -> Rows:
@@ -74,19 +75,33 @@ def kernels(first: int, count: int) -> Block:
 
 
 def array_writing(folder: Path) -> str:
-    """Snapshots into a segment, against the same bytes into a plain file."""
+    """Snapshots into a segment, against the same bytes into a plain file, without and with checksums."""
     blocks = [kernels(i, 1) for i in range(200)]
-    size = sum(rows.values.nbytes for block in blocks for rows in block.values())
-    plain = b"".join(rows.values.tobytes() for block in blocks for rows in block.values())
+    arrays = [rows.values for block in blocks for rows in block.values()]
+    plain = b"".join(array.tobytes() for array in arrays)
+
+    def summed_and_plain() -> None:
+        for array in arrays:
+            fletcher32(array.reshape(-1).view(np.uint8))
+        write_plain(folder / "plain", plain)
+
     lines = []
-    for durable, where in ((False, "as far as the page cache"), (True, "onto the disk (fsync)")):
-        as_plain = partial(write_plain, folder / "plain", plain, durable=durable)
+    for where, durable, other, name in (
+        (
+            "onto the disk (fsync)",
+            True,
+            partial(write_plain, folder / "plain", plain, durable=True),
+            "a plain file",
+        ),
+        ("as far as the page cache", False, partial(write_plain, folder / "plain", plain), "a plain file"),
+        ("as far as the page cache", False, summed_and_plain, "the checksums, then a plain file,"),
+    ):
         as_segment = partial(write_segment, folder / "segment", blocks, durable=durable)
         # In turn: a disk has moods.
-        pairs = [(seconds(as_plain), seconds(as_segment)) for _ in range(_TIMES)]
-        raw, ours = (size / statistics.median(taken) / 1e6 for taken in zip(*pairs, strict=True))
+        pairs = [(seconds(other), seconds(as_segment)) for _ in range(3 * _TIMES)]
+        theirs, ours = (len(plain) / statistics.median(taken) / 1e6 for taken in zip(*pairs, strict=True))
         ratio = statistics.median(plainly / segmented for plainly, segmented in pairs)
-        lines.append(f"arrays {where}: {ours:.0f} MB/s, a plain file {raw:.0f} MB/s: {ratio:.0%} of it")
+        lines.append(f"arrays {where}: {ours:.0f} MB/s, {name} {theirs:.0f} MB/s: {ratio:.0%} of it")
     return "\n".join(lines)
 
 

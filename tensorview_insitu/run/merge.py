@@ -32,7 +32,7 @@ def merge_small(folder: Path, run_id: str, *, durable: bool = False) -> Part | N
         return None
     whole = join([segment.read_all(part.path) for part in last])
     merged = Part(layout.segment_file(folder, last[0].first, last[-1].last), last[0].first, last[-1].last)
-    publish(merged.path, segment.content(whole, run_id, merged.first, merged.last), durable=durable)
+    publish(merged.path, segment.content([whole], run_id, merged.first, merged.last), durable=durable)
     back = segment.read_all(merged.path)
     for name, rows in whole.items():
         if not np.array_equal(back[name].values, rows.values, equal_nan=True):

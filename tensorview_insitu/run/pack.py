@@ -6,16 +6,17 @@ import contextlib
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from tensorview_insitu.run import layout, segment
+from tensorview_insitu.run import chunks, layout, segment
 from tensorview_insitu.run.identity import read_identity
-from tensorview_insitu.run.parts import Part, current_parts, segments
+from tensorview_insitu.run.parts import current_parts, segments
 from tensorview_insitu.run.publish import publish
-from tensorview_insitu.run.rows import Rows, concatenate
+from tensorview_insitu.run.rows import concatenate
 from tensorview_insitu.run.spool import Spool
 
 
@@ -53,44 +54,54 @@ def pack(
         )
 
     def write(spool: Spool) -> None:
-        with h5py.File(spool, "w", libver=segment.LIBVER) as file:
-            _fill(file, parts, run_id, progress)
+        with contextlib.ExitStack() as stack:
+            sources = [stack.enter_context(segment.open_part(part.path)) for part in parts]
+            with h5py.File(spool, "w", libver=segment.LIBVER) as file:
+                segment.mark(file, run_id, parts[0].first, parts[-1].last)
+                large = _fill(file, sources, spool, progress)
+            chunks.write(spool, large)
 
     publish(target, write, durable=durable)
     _remove_segments(folder)
     return target
 
 
-def _fill(file: h5py.File, parts: list[Part], run_id: str, progress: Callable[[int, int], None]) -> None:
-    segment.mark(file, run_id, parts[0].first, parts[-1].last)
-    with contextlib.ExitStack() as stack:
-        sources = [stack.enter_context(segment.open_part(part.path)) for part in parts]
-        held = [segment.dataset_names(source) for source in sources]
-        names = list(dict.fromkeys(name for some in held for name in some))
-        for done, name in enumerate(names):
-            having = [s for s, some in zip(sources, held, strict=True) if name in some]
-            if "columns" in having[0][name].attrs:  # tables are small, and join by column
-                whole = concatenate([segment.read(source, name) for source in having])
-                segment.create(file, name, len(whole.steps), whole)
-                segment.put(file, name, 0, whole)
-            else:
-                _copy_in_pieces(file, name, having)
-            progress(done + 1, len(names))
+def _fill(
+    file: h5py.File, sources: list[h5py.File], spool: Spool, progress: Callable[[int, int], None]
+) -> list[chunks.Chunk]:
+    held = [segment.dataset_names(source) for source in sources]
+    names = list(dict.fromkeys(name for some in held for name in some))
+    large: list[chunks.Chunk] = []
+    for done, name in enumerate(names):
+        having = [s for s, some in zip(sources, held, strict=True) if name in some]
+        if "columns" in having[0][name].attrs:  # tables are small, and join by column
+            whole = concatenate([segment.read(source, name) for source in having])
+            segment.create(file, name, len(whole.steps), whole)
+            segment.put(file, name, 0, whole)
+        else:
+            large += _copy(file, name, having, spool)
+        progress(done + 1, len(names))
+    return large
 
 
-def _copy_in_pieces(file: h5py.File, name: str, sources: list[h5py.File]) -> None:
+def _copy(file: h5py.File, name: str, sources: list[h5py.File], spool: Spool) -> list[chunks.Chunk]:
     lengths = [source[name].shape[0] for source in sources]
     like = segment.read(sources[0], name, slice(0, 1))
     # A budget may have halved the later ones to float16.
     widest = np.result_type(*(source[name].dtype for source in sources))
     segment.create(file, name, sum(lengths), replace(like, values=like.values.astype(widest)))
+    if segment.is_large(file[name]):
+        segment.put_steps(file, name, 0, np.concatenate([segment.steps_of(s, name) for s in sources]))
+        rows = [
+            chunks.Stored(source[name], partial(segment.values, source, name), range(length))
+            for source, length in zip(sources, lengths, strict=True)
+        ]
+        return chunks.reserve(file[name], spool, rows)
     start = 0
     for source, length in zip(sources, lengths, strict=True):
-        piece = max(1, (32 << 20) // max(1, like.values.nbytes))
-        for at in range(0, length, piece):
-            rows: Rows = segment.read(source, name, slice(at, at + piece))
-            segment.put(file, name, start + at, rows)
+        segment.put(file, name, start, segment.read(source, name))
         start += length
+    return []
 
 
 def _remove_segments(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,7 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
     """
     if len(parts) == 1:
         return parts[0]
-    attributes = {k: v for part in parts for k, v in part.attributes.items()}
+    attributes = together(parts)
     steps = np.concatenate([part.steps for part in parts])
     if "columns" not in attributes:
         return Rows(steps, np.concatenate([part.values for part in parts]), attributes)
@@ -55,6 +55,11 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
         values[start : start + len(part.steps), at] = part.values
         start += len(part.steps)
     return Rows(steps, values, {**attributes, "columns": columns})
+
+
+def together(parts: Iterable[Rows]) -> dict[str, Any]:
+    """All that consecutive rows of one dataset say of it; the last has the last word."""
+    return {key: value for part in parts for key, value in part.attributes.items()}
 
 
 def join(blocks: Sequence[Block]) -> dict[str, Rows]:

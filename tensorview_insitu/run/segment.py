@@ -6,39 +6,68 @@ HDF5 never owns a file descriptor while training runs: a full disk is then an or
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from tensorview_insitu.run import layout
+from tensorview_insitu.run import chunks, layout
 from tensorview_insitu.run.errors import DAMAGE, NotARunError
-from tensorview_insitu.run.rows import Block, Rows
+from tensorview_insitu.run.rows import Block, Rows, concatenate, together
 from tensorview_insitu.run.safety import check
 from tensorview_insitu.run.spool import Spool
 
 _CHUNK_BYTES = 1 << 18
+_LARGE_CHUNK_BYTES = 1 << 16
 
 # From this format on all of HDF5's own structures carry checksums too; HDF5 1.10 and later read it.
 LIBVER = ("v110", "v110")
 
 
-def content(block: Block, run_id: str, first: int, last: int) -> Callable[[Spool], None]:
-    """What writes a segment file."""
+def content(blocks: Sequence[Block], run_id: str, first: int, last: int) -> Callable[[Spool], None]:
+    """What writes a segment file out of consecutive blocks."""
 
     def write(spool: Spool) -> None:
+        large: list[chunks.Chunk] = []
         with h5py.File(spool, "w", libver=LIBVER) as file:
             mark(file, run_id, first, last)
-            for name, rows in block.items():
-                create(file, name, len(rows.steps), rows)
-                put(file, name, 0, rows)
+            for name in dict.fromkeys(name for block in blocks for name in block):
+                large += _add(file, name, [block[name] for block in blocks if name in block], spool)
+        chunks.write(spool, large)
 
     return write
+
+
+def _add(file: h5py.File, name: str, parts: Sequence[Rows], spool: Spool) -> list[chunks.Chunk]:
+    """A dataset of these rows; the chunks that are still to be written to their places."""
+    attributes = together(parts)
+    if "columns" in attributes:
+        whole = concatenate(parts)
+        create(file, name, len(whole.steps), whole)
+        put(file, name, 0, whole)
+        return []
+    steps = np.concatenate([part.steps for part in parts])
+    dtype = np.result_type(*{part.values.dtype for part in parts})
+    like = Rows(steps[:0], parts[0].values[:0].astype(dtype), attributes)
+    create(file, name, len(steps), like)
+    if not is_large(file[name]):
+        put(file, name, 0, concatenate(parts))
+        return []
+    put_steps(file, name, 0, steps)
+    return chunks.reserve(file[name], spool, [part.values for part in parts])
+
+
+def is_large(dataset: h5py.Dataset) -> bool:
+    """Whether its chunks are worth writing past HDF5."""
+    return (
+        dataset.chunks is not None and np.prod(dataset.chunks) * dataset.dtype.itemsize >= _LARGE_CHUNK_BYTES
+    )
 
 
 def mark(file: h5py.File, run_id: str, first: int, last: int) -> None:
@@ -91,11 +120,15 @@ def _create(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[
 
 def put(file: h5py.File, name: str, start: int, rows: Rows) -> None:
     """Write `rows` into dataset `name` from row `start` on."""
-    end = start + len(rows.steps)
     if rows.values.size:
-        file[name][start:end] = rows.values
-    if name != layout.STEPS and len(rows.steps):
-        file[layout.steps_dataset(name)][start:end] = rows.steps
+        file[name][start : start + len(rows.steps)] = rows.values
+    put_steps(file, name, start, rows.steps)
+
+
+def put_steps(file: h5py.File, name: str, start: int, steps: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+    """Write the steps of rows of dataset `name` from row `start` on."""
+    if name != layout.STEPS and len(steps):
+        file[layout.steps_dataset(name)][start : start + len(steps)] = steps
 
 
 def open_part(path: Path) -> h5py.File:
@@ -185,8 +218,24 @@ def read(file: h5py.File, name: str, rows: slice = slice(None)) -> Rows:
     Raises:
         NotARunError: its bytes are damaged (checksum).
     """
-    try:
+    with _naming_what_is_damaged(file, name):
         return Rows(steps_of(file, name)[rows], file[name][rows], attributes(file, name))
+
+
+def values(file: h5py.File, name: str, rows: slice) -> np.ndarray[Any, np.dtype[Any]]:
+    """Values of dataset `name`.
+
+    Raises:
+        NotARunError: its bytes are damaged (checksum).
+    """
+    with _naming_what_is_damaged(file, name):
+        return file[name][rows]  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def _naming_what_is_damaged(file: h5py.File, name: str) -> Iterator[None]:
+    try:
+        yield
     except DAMAGE as error:
         raise NotARunError(f"Dataset /{name} of {file.filename} is damaged: {error}") from error
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 _MEMORY_BYTES = 8 << 20
 
@@ -25,6 +30,7 @@ class Spool(io.RawIOBase):
         self._memory: io.BytesIO | None = io.BytesIO()
         self._error: OSError | None = None
         self._at = self._size = 0
+        self._reserving: tuple[NDArray[np.uint8], list[int]] | None = None
 
     def finish(self) -> None:
         """Have all of it on disk.
@@ -37,9 +43,36 @@ class Spool(io.RawIOBase):
         if self._error is not None:
             raise self._error
 
+    @contextlib.contextmanager
+    def reserving(self, placeholder: NDArray[np.uint8]) -> Iterator[list[int]]:
+        """Have HDF5 write these bytes meanwhile; that only tells where: the caller `put`s others there.
+
+        Args:
+            placeholder: as many bytes as there will be, whatever is in them.
+
+        Yields:
+            The places in the file, in bytes, of each time that HDF5 wrote them.
+        """
+        if self._memory is not None and self._error is None:
+            self._spill(self._memory)
+        places: list[int] = []
+        self._reserving = placeholder, places
+        try:
+            yield places
+        finally:
+            self._reserving = None
+
     def write(self, data: Any) -> int:
         """Write bytes; all of them."""
         size = len(data)
+        if self._reserving is not None:
+            placeholder, places = self._reserving
+            # By where they lie in memory: HDF5's own structures may be as long.
+            if np.may_share_memory(np.frombuffer(data, np.uint8), placeholder):
+                places.append(self._at)
+                self._at += size
+                self._size = max(self._size, self._at)
+                return size
         if self._memory is not None and self._error is None and self._at + size > _MEMORY_BYTES:
             self._spill(self._memory)
         if self._memory is None:
@@ -53,6 +86,18 @@ class Spool(io.RawIOBase):
         self._at += size
         self._size = max(self._size, self._at)
         return size
+
+    def put(self, data: Sequence[Any], place: int) -> None:
+        """Write bytes, one after the other, to a reserved place, once HDF5 has closed the file.
+
+        Raises:
+            OSError: the disk is full, or gone, or was so before.
+        """
+        if self._error is not None:
+            raise self._error
+        count = os.pwritev(self._file.fileno(), data, place)
+        if count < sum(map(len, data)):  # a nearly full disk takes less than it was given
+            write_at(self._file, b"".join(data)[count:], place + count)
 
     def _spill(self, memory: io.BytesIO) -> None:
         try:

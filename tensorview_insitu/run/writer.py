@@ -31,7 +31,7 @@ from tensorview_insitu.run.merge import merge_small
 from tensorview_insitu.run.pack import pack
 from tensorview_insitu.run.publish import publish, sync
 from tensorview_insitu.run.resume import state_of
-from tensorview_insitu.run.rows import Block, join
+from tensorview_insitu.run.rows import Block
 from tensorview_insitu.run.spool import Spool
 
 _TAIL_SECONDS = 1.0
@@ -326,7 +326,7 @@ class RunWriter:
 
     def _content(self) -> Callable[[Spool], None]:
         number = self._next_segment
-        return segment.content(join(self._pending), self._identity["run_id"], number, number)
+        return segment.content(self._pending, self._identity["run_id"], number, number)
 
     def _write_identity(self) -> None:
         write_identity(self.folder, self._identity, durable=self._durable)

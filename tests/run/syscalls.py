@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CALLS = (
-    "openat,open,creat,write,pwrite64,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,fsync"
+    "openat,open,creat,write,writev,pwrite64,pwritev,pwritev2,rename,renameat,renameat2,unlink,unlinkat,"
+    "mkdir,mkdirat,rmdir,fsync"
 )
 _LINE = re.compile(
     r"(?P<thread>\d+) +(?P<name>\w+)\((?P<arguments>.*?)(?:\) += (?P<result>-?\d+).*| <unfinished \.\.\.>)$"
@@ -105,15 +106,19 @@ def _call(name: str, arguments: str, result: int, folder: str) -> Call | None:
             return "."
         return path[len(folder) + 1 :] if path.startswith(folder + "/") else None
 
-    if name in ("write", "pwrite64", "fsync"):
+    if name in ("write", "writev", "pwrite64", "pwritev", "pwritev2", "fsync"):
         descriptor = _DESCRIPTOR.match(arguments)
         path = inside(_plain(descriptor[1])) if descriptor else None
         if path is None:
             return None
-        assert name != "write", "something else than a Spool, or publish, writes a file of the run"
+        assert not name.startswith("write"), (
+            "something else than a Spool, or publish, writes a file of the run"
+        )
         if name == "fsync":
             return Call(name, path)
-        return Call("write", path, data=texts[0][:result], at=int(arguments.rsplit(", ", 1)[1]))
+        # (descriptor, "data", size, place) or (descriptor, [{base, size}, ...], count, place[, flags])
+        place = re.split(r"[]\"], ", arguments)[-1].split(", ")[1]
+        return Call("write", path, data=b"".join(texts)[:result], at=int(place))
     paths = [inside(text.decode()) for text in texts]
     if not paths or paths[0] is None:
         return None
@@ -187,7 +192,9 @@ def after_power_loss(calls: Sequence[Call], folder: Path, drop: Sequence[bool]) 
             if not lost:
                 files[call.path] = number
         elif call.name == "write":
-            contents[current[call.path]] += call.data
+            before = contents[current[call.path]].ljust(call.at, b"\0")
+            end = call.at + len(call.data)
+            contents[current[call.path]] = before[: call.at] + call.data + before[end:]
         elif call.name == "rename":
             current[call.to] = current.pop(call.path)
             if not lost:
