@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Set up, then run all tests. Arguments go to pytest: bash scripts/test.sh -k gradient
+# Set up, then run all tests, several files at a time. Arguments go to pytest: bash scripts/test.sh -k gradient
+# (-n 0: one after the other)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash scripts/setup.sh demo,explain,test
@@ -20,4 +21,5 @@ trap 'rm -rf "$site"' EXIT
 "$bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$site" .
 (cd "$site" && "$bin/mypy" --config-file "$OLDPWD/pyproject.toml" -p tensorview_insitu)
 
-"$bin/python" -m pytest "$@"
+# By file: what a file's tests share is made once. In the order of tests/conftest.py.
+"$bin/python" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

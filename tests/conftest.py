@@ -36,6 +36,21 @@ from tensorview_insitu.export.comparison import export_comparison
 from tensorview_insitu.export.run import export_run
 from tensorview_insitu.run.reader import Run
 
+# Those that take longest, so that no process is left alone with one of them at the end.
+_FIRST = (
+    "test_views.py",
+    "test_readme.py",
+    "test_render.py",
+    "test_live.py",
+    "test_crash_replay.py",
+    "test_commands.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    items.sort(key=lambda item: _FIRST.index(item.path.name) if item.path.name in _FIRST else len(_FIRST))
+
 
 @pytest.fixture(scope="session")
 def cxr() -> Path:
