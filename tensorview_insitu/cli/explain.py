@@ -46,7 +46,7 @@ def add_to(commands: Any) -> None:
         default="0,1",
         help="what black and white of a picture are to the model: 0,1 (the default), 0,255, -1,1",
     )
-    parser.add_argument("--size", metavar="HxW", help="for a model that takes pictures of any size")
+    parser.add_argument("--size", metavar="WxH", help="for a model that takes pictures of any size")
     parser.add_argument("-o", "--output", metavar="DIR", default="explained", help="where to (explained)")
     parser.add_argument(
         "--trust-model",
@@ -57,11 +57,13 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Explain each image by each method."""
+    from tensorview_insitu.cli.render import size_of
     from tensorview_insitu.explain.methods import OF_A_LAYER, WITHOUT_CLASS, method_named
 
     names = list(dict.fromkeys(options.method or ["grad_cam"]))
     methods = {name: method_named(name) for name in names}
     low, high = _pixels(options.pixels)
+    size = size_of(options.size) if options.size else None
     paths = [Path(image) for image in options.images]
     for path in [Path(options.model), *paths]:
         if not path.is_file():
@@ -75,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     from tensorview_insitu.explain.network import chosen_classes
 
     network = KerasNetwork(load_model(Path(options.model), trust=options.trust_model))
-    images = load_images(paths, network.image_shape, _size(options.size), low, high)
+    images = load_images(paths, network.image_shape, size, low, high)
     found: dict[str, Explanation] = {}
     classes = chosen_classes(network, images, options.target)
     with progress_bar("explaining") as progress:
@@ -99,12 +101,3 @@ def _pixels(text: str) -> tuple[float, float]:
     if not low < high:
         raise ValueError(f"Expected --pixels as 0,255. Received: {text}")
     return low, high
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) for part in parts):
-        raise ValueError(f"Expected --size as 224x224. Received: {text}")
-    return int(parts[0]), int(parts[1])

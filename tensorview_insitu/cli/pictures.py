@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tensorview_insitu.eight_bits import eight_bits
 
 
 def load_images(
@@ -22,7 +23,7 @@ def load_images(
     Args:
         paths: pictures, or .npy arrays `(*spatial, channels)` that are taken as they are.
         shape: what the model takes; None where anything will do.
-        size: `(rows, columns)` where the model leaves them open; by default the first picture's own.
+        size: `(columns, rows)` where the model leaves them open; by default the first picture's own.
         low: what black becomes.
         high: what white becomes.
 
@@ -35,7 +36,7 @@ def load_images(
             one = _array(path)
         else:
             one = _picture(path, shape, size, low, high)
-            size = size or (one.shape[0], one.shape[1])
+            size = size or (one.shape[1], one.shape[0])
         fits = one.ndim == len(shape) and all(
             n is None or n == m for n, m in zip(shape, one.shape, strict=True)
         )
@@ -67,17 +68,11 @@ def _picture(
         raise ImportError("Pictures need Pillow: pip install 'tensorview-insitu[explain]'") from None
     try:
         with Image.open(path) as opened:
-            picture: Any = opened.convert("L" if shape[-1] == 1 else "RGB")
-            # 16 bits of grey are cut to 8 by convert: they are scaled instead.
-            if opened.mode.startswith(("I", "F")):
-                deep = np.asarray(opened, np.float32)
-                spread = float(np.ptp(deep)) or 1.0
-                scaled = ((deep - deep.min()) / spread * 255).astype(np.uint8)
-                picture = Image.fromarray(scaled).convert("L" if shape[-1] == 1 else "RGB")
+            picture = eight_bits(opened).convert("L" if shape[-1] == 1 else "RGB")
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"Expected a picture. Received: {path} ({error})") from None
-    rows = shape[0] or (size[0] if size else picture.height)
-    columns = shape[1] or (size[1] if size else picture.width)
+    rows = shape[0] or (size[1] if size else picture.height)
+    columns = shape[1] or (size[0] if size else picture.width)
     values = np.asarray(picture.resize((columns, rows), Image.Resampling.BILINEAR), np.float32)
     values = values[..., None] if values.ndim == 2 else values
     return (low + (high - low) * values / 255).astype(np.float32)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tensorview_insitu.demo.samples import Samples
+from tensorview_insitu.eight_bits import eight_bits
 
 SIZE = 200
 _ENDINGS = (".png", ".jpg", ".jpeg")
@@ -47,10 +48,7 @@ def _grey(file: Path) -> NDArray[np.float32]:
         raise ImportError("Reading images takes Pillow: pip install 'tensorview-insitu[demo]'") from None
     try:
         with Image.open(file) as image:
-            if image.mode.startswith("I"):  # 16 bits: Pillow's own conversion to 8 would clip
-                deep = np.asarray(image, np.float32)
-                image = Image.fromarray((deep / max(1.0, deep.max()) * 255).astype(np.uint8))
-            small = image.convert("L").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+            small = eight_bits(image).convert("L").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     except (UnidentifiedImageError, OSError) as error:
         raise ValueError(f"{file} is no image that can be read: {error}") from None
     return np.asarray(small, np.float32) / 255.0

@@ -12,6 +12,8 @@ from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.vtkIOXML import vtkXMLImageDataReader
 
 from tensorview_insitu.cli.main import main
+from tensorview_insitu.cli.pictures import load_images
+from tensorview_insitu.demo import images as demo_images
 from tensorview_insitu.explain import KerasNetwork, grad_cam, occlusion
 from tensorview_insitu.index import read_index
 
@@ -133,7 +135,10 @@ def test_a_keras_whose_safe_mode_has_a_hole_loads_no_strangers_model(saved, tmp_
         (lambda a, t: [*a, "--layer", "conv9"], 'No layer "conv9" in this model. It has: conv, '),
         (lambda a, t: [*a, "--class", "3"], "Expected a class from 0 to 2. Received: 3."),
         (lambda a, t: [*a, "--pixels", "1"], "Expected --pixels as 0,255. Received: 1"),
-        (lambda a, t: [*a, "--size", "24"], "Expected --size as 224x224. Received: 24"),
+        (
+            lambda a, t: [*a, "--size", "24"],
+            "Expected --size as WIDTHxHEIGHT in pixels, as 1920x1080. Received: 24",
+        ),
         (lambda a, t: [*a, "--method", "deconvolution", "--layer", "answer"], "answers no maps"),
         (lambda a, t: [a[0], a[1], str(t / "none.png")], "No file at "),
         (lambda a, t: [a[0], str(t / "text.keras"), a[2]], "Expected a model saved as .keras. Received: "),
@@ -158,3 +163,24 @@ def test_mistakes_are_told_in_a_line(saved, tmp_path, capsys, change, said):
     assert error.count("\n") == 1
     assert re.search(said, error), error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("mode", ["uint8", "uint16", "int32", "float32"])
+def test_a_picture_means_to_explain_what_it_meant_to_the_demos_training(tmp_path, mode):
+    grey = np.linspace(0, 200, 200 * 200).reshape(200, 200)
+    scale = {"uint8": 1, "uint16": 257, "int32": 1000, "float32": 0.01}[mode]
+    kind = ".png" if mode in ("uint8", "uint16") else ".tiff"
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.fromarray((grey * scale).astype(mode)).save(tmp_path / name / f"one{kind}")
+        if kind == ".tiff":  # the demo takes png and jpg by their names; what is in them Pillow finds out
+            (tmp_path / name / "one.tiff").rename(tmp_path / name / "one.png")
+    trained_on = demo_images.load_images(tmp_path).images[0]
+    explained = load_images([tmp_path / "a/one.png"], (200, 200, 1), None, 0, 1)[0]
+    np.testing.assert_array_equal(explained, trained_on)
+    assert explained.min() == 0 and explained.max() == pytest.approx(200 / 255 if mode == "uint8" else 1)
+
+
+def test_a_size_is_width_by_height_as_everywhere(tmp_path):
+    Image.fromarray(np.zeros((50, 60), np.uint8)).save(tmp_path / "one.png")
+    assert load_images([tmp_path / "one.png"], (None, None, 1), (40, 20), 0, 1).shape == (1, 20, 40, 1)
