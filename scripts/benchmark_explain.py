@@ -108,7 +108,7 @@ def contests(size: int, count: int) -> dict[str, tuple[Ask, dict[str, Ask]]]:
             {"xplique": lambda: guided(batch, wanted)},
         ),
         "deconvolution": (
-            lambda: ours.gradients(batch, np.array(targets), rule="deconvolution"),
+            lambda: ours.pull_back(batch, "predictions", wanted, "deconvolution"),
             {"xplique": lambda: deconv(batch, wanted)},
         ),
         "occlusion": (

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from tensorview_insitu.run import checksum
 from tensorview_insitu.run.spool import Spool
 
-_TOGETHER_BYTES = 1 << 20
-_AHEAD = 8
+_TOGETHER_BYTES = 1 << 20  # in one call to the system
+_AHEAD = 8  # such stretches wait in memory at most
 
 
 class Values(Protocol):

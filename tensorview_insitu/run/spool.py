@@ -17,8 +17,8 @@ _MEMORY_BYTES = 8 << 20
 class Spool(io.RawIOBase):
     """A file that HDF5 may write anywhere: held in memory while small, then straight on disk.
 
-    HDF5 is never told of a full disk, which would crash the interpreter: from the first
-    failure on the file is in memory, and `finish` raises.
+    HDF5 is never told of a full disk, which would crash the interpreter: from the first failure on
+    what it writes is kept in memory, `finish` raises, and so does `put`.
 
     Args:
         file: an empty one, open for reading and writing; it stays open.
@@ -29,6 +29,7 @@ class Spool(io.RawIOBase):
         self._file = file
         self._memory: io.BytesIO | None = io.BytesIO()
         self._error: OSError | None = None
+        self._kept: list[tuple[int, bytes]] = []
         self._at = self._size = 0
         self._reserving: tuple[NDArray[np.uint8], list[int]] | None = None
 
@@ -38,10 +39,11 @@ class Spool(io.RawIOBase):
         Raises:
             OSError: that was not possible at some moment.
         """
-        if self._error is None and self._memory is not None:
-            self._spill(self._memory)
+        self._spill()
         if self._error is not None:
             raise self._error
+        if os.fstat(self._file.fileno()).st_size < self._size:
+            self._file.truncate(self._size)
 
     @contextlib.contextmanager
     def reserving(self, placeholder: NDArray[np.uint8]) -> Iterator[list[int]]:
@@ -53,8 +55,7 @@ class Spool(io.RawIOBase):
         Yields:
             The places in the file, in bytes, of each time that HDF5 wrote them.
         """
-        if self._memory is not None and self._error is None:
-            self._spill(self._memory)
+        self._spill()
         places: list[int] = []
         self._reserving = placeholder, places
         try:
@@ -73,16 +74,13 @@ class Spool(io.RawIOBase):
                 self._at += size
                 self._size = max(self._size, self._at)
                 return size
-        if self._memory is not None and self._error is None and self._at + size > _MEMORY_BYTES:
-            self._spill(self._memory)
-        if self._memory is None:
-            try:
-                write_at(self._file, data, self._at)
-            except OSError as error:
-                self._fall_back(error)
+        if self._at + size > _MEMORY_BYTES:
+            self._spill()
         if self._memory is not None:
             self._memory.seek(self._at)
             self._memory.write(data)
+        else:
+            self._write_through(data, self._at)
         self._at += size
         self._size = max(self._size, self._at)
         return size
@@ -99,27 +97,34 @@ class Spool(io.RawIOBase):
         if count < sum(map(len, data)):  # a nearly full disk takes less than it was given
             write_at(self._file, b"".join(data)[count:], place + count)
 
-    def _spill(self, memory: io.BytesIO) -> None:
-        try:
-            write_at(self._file, memory.getvalue(), 0)
-        except OSError as error:
-            self._error = error
-        else:
-            self._memory = None
+    def _spill(self) -> None:
+        if self._memory is not None:
+            content, self._memory = self._memory.getvalue(), None
+            self._write_through(content, 0)
 
-    def _fall_back(self, error: OSError) -> None:
-        self._error = error
-        self._memory = io.BytesIO(os.pread(self._file.fileno(), self._size, 0))
+    def _write_through(self, data: Any, place: int) -> None:
+        if self._error is None:
+            try:
+                write_at(self._file, data, place)
+                return
+            except OSError as error:
+                self._error = error
+        self._kept.append((place, bytes(data)))
 
     def readinto(self, buffer: Any) -> int:
         """Read what was written."""
+        count = max(0, min(len(buffer), self._size - self._at))
         if self._memory is not None:
             self._memory.seek(self._at)
-            count = self._memory.readinto(buffer)
+            data = bytearray(self._memory.read(count))
         else:
-            data = os.pread(self._file.fileno(), len(buffer), self._at)
-            count = len(data)
-            buffer[:count] = data
+            data = bytearray(os.pread(self._file.fileno(), count, self._at))
+        data.extend(bytes(count - len(data)))
+        for place, kept in self._kept:
+            first, last = max(place, self._at), min(place + len(kept), self._at + count)
+            if first < last:
+                data[first - self._at : last - self._at] = kept[first - place : last - place]
+        buffer[:count] = data
         self._at += count
         return count
 
@@ -137,11 +142,11 @@ class Spool(io.RawIOBase):
         size = self._at if size is None else size
         if self._memory is not None:
             self._memory.truncate(size)
-        else:
+        elif self._error is None:
             try:
                 self._file.truncate(size)
             except OSError as error:
-                self._fall_back(error)
+                self._error = error
         self._size = size
         return size
 

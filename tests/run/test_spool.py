@@ -59,3 +59,40 @@ def test_what_was_written_can_be_read_while_it_is_written(tmp_path, monkeypatch)
         spool.truncate(8)
         spool.finish()
     assert (tmp_path / "file").read_bytes() == b"abcdeFG\0"
+
+
+def test_what_is_written_after_the_disk_was_full_can_be_read_and_takes_no_more_memory_than_itself(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(spool_module, "_MEMORY_BYTES", 4)
+    with io.FileIO(tmp_path / "file", "w+") as file:
+        spool = Spool(file)
+        spool.write(b"abcdefgh")
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "pwrite", full)
+        spool.seek(2)
+        spool.write(b"XYZ")
+        spool.seek(1 << 40)
+        spool.write(b"far away")
+        spool.seek(0)
+        assert spool.read(8) == b"abXYZfgh"
+        spool.seek((1 << 40) + 4)
+        assert spool.read(100) == b"away"
+        spool.seek(100)
+        assert spool.read(3) == bytes(3)
+        with pytest.raises(OSError, match="No space left"):
+            spool.put([b"more"], 50)
+        with pytest.raises(OSError, match="No space left"):
+            spool.finish()
+
+
+def test_a_file_that_hdf5_makes_longer_than_it_wrote_is_as_long(tmp_path):
+    with io.FileIO(tmp_path / "file", "w+") as file:
+        spool = Spool(file)
+        spool.write(b"abc")
+        spool.truncate(10)
+        spool.finish()
+    assert (tmp_path / "file").read_bytes() == b"abc" + bytes(7)
