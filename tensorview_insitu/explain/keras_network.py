@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +30,9 @@ from tensorview_insitu.explain.network import (
 from tensorview_insitu.explain.relu_rules import operations_between, ruling, signal_back
 from tensorview_insitu.explain.walk import walk
 
-_MEMORY = 1536 << 20  # of the answers of all layers to one batch, and their gradients
-_MOST_IMAGES = 64
+_AT_A_TIME = 2
+_MEMORY = (1536 << 20) // _AT_A_TIME  # of the answers of all layers to one batch, and their gradients
+_MOST_IMAGES = 32
 _UNBENT = ("Identity", "Cast")
 _TRANSPOSED = (
     keras.layers.Conv1DTranspose,
@@ -293,15 +295,20 @@ class KerasNetwork:
         return forward.heard[layer]
 
     def _run(self, function: Any, images: Floats, *more: Any) -> list[Floats]:
-        parts = []
-        for part in batches(len(images), self._at_once(images)):
+        def ask(part: slice) -> list[Floats]:
             answer = function(
                 tf.constant(images[part], tf.float32),
                 *[tf.constant(one[part]) for one in more],
                 *self._others,
             )
-            parts.append([np.asarray(one, np.float32) for one in answer])
-        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+            return [np.asarray(one, np.float32) for one in answer]
+
+        parts = list(batches(len(images), self._at_once(images)))
+        if len(parts) == 1:
+            return ask(parts[0])
+        # Two at a time: one computes where the other has nothing for all cores.
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            return [np.concatenate(column) for column in zip(*pool.map(ask, parts), strict=True)]
 
     def _at_once(self, images: Floats) -> int:
         if self._batch_size is None:

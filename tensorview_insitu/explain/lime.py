@@ -18,7 +18,7 @@ from tensorview_insitu.explain.network import (
     chosen_classes,
 )
 
-_AT_ONCE = 64
+_AT_ONCE = 128
 
 
 def lime(

@@ -22,7 +22,7 @@ from tensorview_insitu.explain.network import (
 )
 from tensorview_insitu.explain.separable import blur
 
-_AT_ONCE = 64
+_AT_ONCE = 128
 Fill = float | Literal["mean", "blur"]
 
 

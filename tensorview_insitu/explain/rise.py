@@ -18,7 +18,7 @@ from tensorview_insitu.explain.network import (
 )
 from tensorview_insitu.explain.separable import apply, resizing
 
-_AT_ONCE = 64
+_AT_ONCE = 128
 
 
 def rise(
