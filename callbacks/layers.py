@@ -70,6 +70,11 @@ def variables(path: str, layer: keras.Layer) -> Iterator[LayerVariable]:
         yield LayerVariable(path, name, variable, dims, filter_axis)
 
 
+def trainable_parameters(model: keras.Model) -> int:
+    """How many numbers a training changes."""
+    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+
+
 class Names:
     """The name of each variable of a model in the run: `layer/variable`.
 

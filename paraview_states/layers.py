@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from tensorview_insitu.index import Index, LayerIndex
@@ -30,8 +30,17 @@ def layers_with(
     having = [(layer["name"], found) for layer in index["layers"] if (found := part(layer)) is not None]
     if not having:
         raise ImpossibleViewError(f"no {what} was exported")
+    return named(having, f"a {what}", name)
+
+
+def named(having: Sequence[tuple[str, _Part]], what: str, name: str | None) -> list[tuple[str, _Part]]:
+    """Those of layer `name`; all, if none is given.
+
+    Raises:
+        ValueError: it has none.
+    """
     chosen = [pair for pair in having if name is None or pair[0] == name]
     if not chosen:
-        names = ", ".join(layer for layer, _ in having)
-        raise ValueError(f'No layer "{name}" with a {what} in this export. It holds: {names}.')
+        names = ", ".join(dict.fromkeys(layer for layer, _ in having))
+        raise ValueError(f'No layer "{name}" with {what} in this export. It holds: {names}.')
     return chosen

@@ -148,14 +148,20 @@ def only_filters(scene: Scene, source: Node, settings: Settings, association: st
     """`source` cut down to the filters that a person chose."""
     if settings.filters is None:
         return source
+    choice = ArrayChoice(association, "filter")
+    return between(scene, f"filters of {source.name}", source, choice, *settings.filters)
+
+
+def between(scene: Scene, name: str, source: Node, array: ArrayChoice, low: float, high: float) -> Node:
+    """`source` cut down to where an array is from `low` to `high`."""
     return scene.source(
         "Threshold",
-        f"filters of {source.name}",
+        name,
         Input=source,
-        SelectInputScalars=ArrayChoice(association, "filter"),
+        SelectInputScalars=array,
         ThresholdMethod=0,  # between
-        LowerThreshold=float(settings.filters[0]),
-        UpperThreshold=float(settings.filters[1]),
+        LowerThreshold=float(low),
+        UpperThreshold=float(high),
     )
 
 

@@ -154,12 +154,5 @@ def _one_cell(
 
 
 def _only(scene: Scene, name: str, number: int, source: Node) -> Node:
-    return scene.source(
-        "Threshold",
-        name,
-        Input=source,
-        SelectInputScalars=ArrayChoice("POINTS", "cell"),
-        ThresholdMethod=0,  # between
-        LowerThreshold=float(number),
-        UpperThreshold=float(number),
-    )
+    """The values of one cell."""
+    return look.between(scene, name, source, ArrayChoice("POINTS", "cell"), number, number)

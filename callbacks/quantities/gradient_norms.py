@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import keras
-import numpy as np
 
+from ..layers import trainable_parameters
 from ..schedule import Every, Schedule, first_then, schedule_of
 from .quantity import Quantity
 
@@ -34,7 +34,7 @@ class GradientNorms(Quantity):
     def settle(self, model: keras.Model) -> Schedule:
         """The schedule for `model`, whose layers are all built."""
         if not self._chosen:
-            large = sum(int(np.prod(v.shape)) for v in model.trainable_variables) > _MANY
+            large = trainable_parameters(model) > _MANY
             self.schedule = _OF_MANY if large and not _on_gpu() else schedule_of("batch")
         return self.schedule
 

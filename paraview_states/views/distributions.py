@@ -6,6 +6,7 @@ from tensorview_insitu.index import DistributionIndex, Index
 
 from .. import colour_maps, look
 from ..impossible import ImpossibleViewError
+from ..layers import named
 from ..scene import ArrayChoice, Node, Scene, View
 from ..settings import Settings
 from .layer_health import grid
@@ -20,10 +21,7 @@ def distributions(index: Index, settings: Settings) -> Scene:
     if not held:
         raise ImpossibleViewError("no variable was exported")
     if settings.layer is not None:
-        shown = [one for one in held if one["layer"] == settings.layer]
-        if not shown:
-            names = ", ".join(dict.fromkeys(one["layer"] for one in held))
-            raise ValueError(f'No layer "{settings.layer}" in this export. It holds: {names}.')
+        shown = [one for _, one in named([(one["layer"], one) for one in held], "variables", settings.layer)]
     else:
         kernels = [one for one in held if one["variable"].endswith("kernel")] or held
         shown = [kernels[round(i * (len(kernels) - 1) / (_MOST - 1))] for i in range(_MOST)]

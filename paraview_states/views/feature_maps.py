@@ -6,6 +6,7 @@ from tensorview_insitu.index import FeatureMapsIndex, Index
 
 from .. import colour_maps, look
 from ..impossible import ImpossibleViewError
+from ..layers import named
 from ..look import Line
 from ..scene import Scene, Split, View
 from ..settings import Settings
@@ -39,13 +40,9 @@ def chosen_maps(index: Index, settings: Settings) -> list[FeatureMapsIndex]:
     layers = index["feature_maps"]
     if not layers:
         raise ImpossibleViewError("no activations were recorded: add Activations(x[:4]) to the quantities")
-    if settings.layer is None:
-        return layers
-    named = [maps for maps in layers if maps["layer"] == settings.layer]
-    if not named:
-        names = ", ".join(maps["layer"] for maps in layers)
-        raise ValueError(f'No layer "{settings.layer}" with feature maps in this export. It holds: {names}.')
-    return named
+    return [
+        maps for _, maps in named([(maps["layer"], maps) for maps in layers], "feature maps", settings.layer)
+    ]
 
 
 def maps_view(scene: Scene, maps: FeatureMapsIndex, settings: Settings, *, pane: tuple[int, int]) -> View:

@@ -33,7 +33,6 @@ from tensorview_insitu.run import layout
 from tensorview_insitu.run.reader import Run, Snapshots
 
 _MOST_TIMES = 200
-_MOST_LABELS = 200
 
 
 def export_comparison(runs: Sequence[Run], folder: Path, *, layers: Sequence[str] | None = None) -> Path:
@@ -157,9 +156,7 @@ def _compare_layer(
         place = {"filter": column if matrix else tile, "row": row, "column": column}
         write_poly_data(target.path(f"{folder}/{name}"), points, quads=quads, cell_data={**values, **place})
         moments.append((epoch, float(step), name))
-    labels = ""
-    if 1 < tiling.count <= _MOST_LABELS:
-        labels = write_tile_labels(target, f"{folder}/numbers.vtp", tiling)
+    labels = write_tile_labels(target, f"{folder}/numbers.vtp", tiling)
     differences = [finite_range(one - tiles[0]) for one in tiles[1:]]
     return {
         "layer": layer,

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.labels import Label, write_labels
 from tensorview_insitu.export.poly_data import write_poly_data
-from tensorview_insitu.export.tiles import Tiling
+from tensorview_insitu.export.tiles import MOST_LABELS, Tiling
 from tensorview_insitu.export.time_series import times_of, write_time_series
 from tensorview_insitu.index import TilesIndex
 
 _MOST_TILES = 1024
 _MOST_ACROSS = 512  # of a matrix
-_MOST_LABELS = 200
 
 
 def as_tiles(
@@ -117,9 +116,7 @@ class GridsWriter:
     def finish(self) -> TilesIndex:
         """Write which file holds which time."""
         count = self._tiling.count
-        labels = ""
-        if 1 < count <= _MOST_LABELS:
-            labels = write_tile_labels(self._target, f"{self._folder}/grids_numbers.vtp", self._tiling)
+        labels = write_tile_labels(self._target, f"{self._folder}/grids_numbers.vtp", self._tiling)
         kept = self._moments
         return {
             "file": write_time_series(self._target, f"{self._folder}/grids.pvd", kept),
@@ -137,7 +134,13 @@ class GridsWriter:
 
 
 def write_tile_labels(target: Target, file: str, tiling: Tiling) -> str:
-    """Write the number of every tile above it; `file`."""
+    """Write the number of every tile above it.
+
+    Returns:
+        `file`; nothing where there is one tile, or so many that nobody could read their numbers.
+    """
+    if not 1 < tiling.count <= MOST_LABELS:
+        return ""
     size = 0.85 * tiling.label_room
     middle = tiling.columns / 2
     labels = [

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 _GAP = 0.35
 _WIDE = 1.6  # how much wider than high all of them together are
-_MOST_LABELLED = 200
+MOST_LABELS = 200
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Tiling:
     @property
     def label_room(self) -> float:
         """Above each, for its number."""
-        room = 0.22 * max(self.rows, 1.0) if self.count <= _MOST_LABELLED else 0.0
+        room = 0.22 * max(self.rows, 1.0) if self.count <= MOST_LABELS else 0.0
         return float(math.ceil(room)) if self.whole else room
 
     @property

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ...layers import trainable_parameters
 from ...schedule import Schedule
 
 # Of so many parameters the norms take a millisecond or so: worth the seconds of a second trace.
@@ -38,7 +39,7 @@ class Sampling:
 
     def settle(self, schedule: Schedule) -> None:
         """Leave the norms out at other steps than these, if that is worth it."""
-        large = sum(int(np.prod(v.shape)) for v in self._model.trainable_variables) > _WORTH_A_TRACE
+        large = trainable_parameters(self._model) > _WORTH_A_TRACE
         if large and schedule.by_step and schedule.every != 1:
             self._schedule = schedule
 
