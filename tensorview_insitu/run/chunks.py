@@ -22,7 +22,7 @@ from tensorview_insitu.run import checksum
 from tensorview_insitu.run.spool import Spool
 
 _TOGETHER_BYTES = 1 << 20  # in one call to the system
-_AHEAD = 8  # such stretches wait in memory at most
+_AHEAD_BYTES = 16 << 20  # so much waits in memory to be written
 
 
 class Values(Protocol):
@@ -164,17 +164,17 @@ def write(spool: Spool, chunks: Sequence[Chunk]) -> None:
     Raises:
         OSError: the disk is full, or gone.
     """
-    waiting: deque[tuple[int, Future[list[Any]]]] = deque()
+    waiting: deque[tuple[list[Chunk], Future[list[Any]]]] = deque()
 
     def write_next() -> None:
-        place, data = waiting.popleft()
-        spool.put(data.result(), place)
+        stretch, data = waiting.popleft()
+        spool.put(data.result(), stretch[0].place)
 
     pool = ThreadPoolExecutor(1, "tensorview-insitu checksums")
     try:
         for stretch in _stretches(chunks):
-            waiting.append((stretch[0].place, _start(pool, stretch)))
-            if len(waiting) > _AHEAD:
+            waiting.append((stretch, _start(pool, stretch)))
+            while sum(chunk.size for some, _ in waiting for chunk in some) > _AHEAD_BYTES:
                 write_next()
         while waiting:
             write_next()
