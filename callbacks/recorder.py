@@ -150,6 +150,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._prediction_tap: PredictionTap | None = None
         self._tapped: list[Any] = []
         self._clock = Clock()
+        self._probed = [quantity for quantity in self.quantities if isinstance(quantity, Probed)]
         self._thinner = Thinner(budget, self.quantities)
         self._termination = Termination(weakref.WeakMethod(self._terminate))
         self._open = False  # the model is tapped, or the run not finished
@@ -265,7 +266,7 @@ class InSituRecorder(keras.callbacks.Callback):
             block.update(copied_now(quantity.pieces(self.model), self._clock.step))
         self._write(block, epoch_end=True)
         epoch = self._clock.epoch
-        self._take_probed([q for q in self._probed() if q in due_by_step or q.schedule.due_at_end_of(epoch)])
+        self._take_probed([q for q in self._probed if q in due_by_step or q.schedule.due_at_end_of(epoch)])
         self._note_thinned(self._thinner.end_epoch(self._tap, self._writer))
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -296,7 +297,7 @@ class InSituRecorder(keras.callbacks.Callback):
             at = np.array([self._clock.step], np.int64)
             row = table_rows(at, list(known), np.array([list(known.values())]))
             self._write({layout.EVALUATE_SCALARS: row})
-        self._take_probed(self._probed())
+        self._take_probed(self._probed)
         self._finish_phase()
 
     @_never_stops_training
@@ -448,7 +449,7 @@ class InSituRecorder(keras.callbacks.Callback):
             return
         block = copied_now(self._initial_pieces(), 0)
         self._write(block)
-        self._take_probed(self._probed())
+        self._take_probed(self._probed)
 
     def _initial_pieces(self) -> list[Piece]:
         if self._initial_taken:
@@ -474,12 +475,13 @@ class InSituRecorder(keras.callbacks.Callback):
             layers=described(self.model),
         )
 
-    def _probed(self) -> list[Probed]:
-        return [quantity for quantity in self.quantities if isinstance(quantity, Probed)]
-
     def _probed_due_by_step(self) -> list[Probed]:
+        # Before every batch: nothing is looked up or computed where there is nothing to take.
+        by_step = [quantity for quantity in self._probed if quantity.schedule.by_step]
+        if not by_step:
+            return []
         since = self._clock.step + 1 + np.arange(self._clock.uncounted)
-        return [q for q in self._probed() if q.schedule.by_step and q.schedule.due(since).any()]
+        return [quantity for quantity in by_step if quantity.schedule.due(since).any()]
 
     def _take_probed(self, quantities: Sequence[Probed]) -> None:
         for quantity in quantities if self._built() else ():
