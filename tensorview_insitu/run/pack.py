@@ -19,6 +19,8 @@ from tensorview_insitu.run.publish import publish
 from tensorview_insitu.run.rows import concatenate
 from tensorview_insitu.run.spool import Spool
 
+_PIECE_BYTES = 32 << 20
+
 
 def pack(
     folder: Path,
@@ -99,7 +101,9 @@ def _copy(file: h5py.File, name: str, sources: list[h5py.File], spool: Spool) ->
         return chunks.reserve(file[name], spool, rows)
     start = 0
     for source, length in zip(sources, lengths, strict=True):
-        segment.put(file, name, start, segment.read(source, name))
+        piece = max(1, _PIECE_BYTES // max(1, like.values.nbytes))
+        for at in range(0, length, piece):
+            segment.put(file, name, start + at, segment.read(source, name, slice(at, at + piece)))
         start += length
     return []
 

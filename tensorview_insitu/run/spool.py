@@ -66,24 +66,27 @@ class Spool(io.RawIOBase):
     def write(self, data: Any) -> int:
         """Write bytes; all of them."""
         size = len(data)
-        if self._reserving is not None:
-            placeholder, places = self._reserving
-            # By where they lie in memory: HDF5's own structures may be as long.
-            if np.may_share_memory(np.frombuffer(data, np.uint8), placeholder):
-                places.append(self._at)
-                self._at += size
-                self._size = max(self._size, self._at)
-                return size
-        if self._at + size > _MEMORY_BYTES:
-            self._spill()
-        if self._memory is not None:
-            self._memory.seek(self._at)
-            self._memory.write(data)
-        else:
-            self._write_through(data, self._at)
+        if not self._reserved(data):
+            if self._at + size > _MEMORY_BYTES:
+                self._spill()
+            if self._memory is not None:
+                self._memory.seek(self._at)
+                self._memory.write(data)
+            else:
+                self._write_through(data, self._at)
         self._at += size
         self._size = max(self._size, self._at)
         return size
+
+    def _reserved(self, data: Any) -> bool:
+        if self._reserving is None:
+            return False
+        placeholder, places = self._reserving
+        # By where they lie in memory: HDF5's own structures may be as long.
+        is_placeholder = np.may_share_memory(np.frombuffer(data, np.uint8), placeholder)
+        if is_placeholder:
+            places.append(self._at)
+        return is_placeholder
 
     def put(self, data: Sequence[Any], place: int) -> None:
         """Write bytes, one after the other, to a reserved place, once HDF5 has closed the file.

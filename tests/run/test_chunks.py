@@ -6,6 +6,7 @@ import os
 import h5py
 import numpy as np
 import pytest
+from full_disk import fill_up
 
 from tensorview_insitu.run import checksum, chunks
 from tensorview_insitu.run.errors import NotARunError
@@ -98,15 +99,7 @@ def test_a_flipped_bit_in_a_large_row_is_found_by_any_hdf5(tmp_path):
 
 @pytest.mark.parametrize("works", [0, 1, 2])
 def test_a_disk_that_fills_up_under_large_rows_is_an_oserror_and_leaves_nothing(tmp_path, monkeypatch, works):
-    real, calls = os.pwritev, []
-
-    def full(descriptor, data, place):
-        calls.append(place)
-        if len(calls) > works:
-            raise OSError(28, "No space left on device")
-        return real(descriptor, data, place)
-
-    monkeypatch.setattr(os, "pwritev", full)
+    calls = fill_up(monkeypatch, "pwritev", works)
     with pytest.raises(OSError, match="No space left"):
         segment_of(tmp_path, RANDOM.random((20, 160, 128)))
     assert list(tmp_path.iterdir()) == [] and len(calls) == works + 1

@@ -6,6 +6,7 @@ import os
 import h5py
 import numpy as np
 import pytest
+from full_disk import fill_up
 
 from tensorview_insitu.run import spool as spool_module
 from tensorview_insitu.run.publish import publish
@@ -33,15 +34,7 @@ def test_a_file_that_leaves_memory_early_or_never_is_the_same(tmp_path, monkeypa
 @pytest.mark.parametrize("works", [0, 1, 20])
 def test_hdf5_never_hears_of_a_full_disk_and_publish_raises_it(tmp_path, monkeypatch, works):
     monkeypatch.setattr(spool_module, "_MEMORY_BYTES", 10_000)
-    real, calls = os.pwrite, []
-
-    def full(descriptor, data, place):
-        calls.append(place)
-        if len(calls) > works:
-            raise OSError(28, "No space left on device")
-        return real(descriptor, data, place)
-
-    monkeypatch.setattr(os, "pwrite", full)
+    calls = fill_up(monkeypatch, "pwrite", works)
     with pytest.raises(OSError, match="No space left"):
         publish(tmp_path / "spooled.h5", fill)
     assert list(tmp_path.iterdir()) == [] and len(calls) == works + 1
@@ -69,10 +62,7 @@ def test_what_is_written_after_the_disk_was_full_can_be_read_and_takes_no_more_m
         spool = Spool(file)
         spool.write(b"abcdefgh")
 
-        def full(*_):
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(os, "pwrite", full)
+        fill_up(monkeypatch, "pwrite", 0)
         spool.seek(2)
         spool.write(b"XYZ")
         spool.seek(1 << 40)
