@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     names = list(dict.fromkeys(options.method or ["grad_cam"]))
     methods = {name: method_named(name) for name in names}
     low, high = _pixels(options.pixels)
-    size = size_of(options.size) if options.size else None
+    size = size_of(options.size.lower(), smallest=1) if options.size else None
     paths = [Path(image) for image in options.images]
     for path in [Path(options.model), *paths]:
         if not path.is_file():

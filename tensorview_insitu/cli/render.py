@@ -218,14 +218,14 @@ class _Job:
             run_all(commands, self._environment, heard)
 
 
-def size_of(text: str) -> tuple[int, int]:
+def size_of(text: str, smallest: int = 10) -> tuple[int, int]:
     """`"1920x1080"` as width and height.
 
     Raises:
-        ValueError: it is no size.
+        ValueError: it is no size, or one is below the smallest.
     """
-    match = re.fullmatch(r"([1-9]\d{1,4})x([1-9]\d{1,4})", text)
-    if match is None:
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if match is None or min(int(match[1]), int(match[2])) < smallest:
         raise ValueError(f"Expected --size as WIDTHxHEIGHT in pixels, as 1920x1080. Received: {text}")
     return int(match[1]), int(match[2])
 

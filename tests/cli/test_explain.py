@@ -13,6 +13,7 @@ from vtkmodules.vtkIOXML import vtkXMLImageDataReader
 
 from tensorview_insitu.cli.main import main
 from tensorview_insitu.cli.pictures import load_images
+from tensorview_insitu.cli.render import size_of
 from tensorview_insitu.demo import images as demo_images
 from tensorview_insitu.explain import KerasNetwork, grad_cam, occlusion
 from tensorview_insitu.index import read_index
@@ -184,3 +185,10 @@ def test_a_picture_means_to_explain_what_it_meant_to_the_demos_training(tmp_path
 def test_a_size_is_width_by_height_as_everywhere(tmp_path):
     Image.fromarray(np.zeros((50, 60), np.uint8)).save(tmp_path / "one.png")
     assert load_images([tmp_path / "one.png"], (None, None, 1), (40, 20), 0, 1).shape == (1, 20, 40, 1)
+
+
+def test_a_network_may_take_pictures_smaller_than_any_that_is_rendered():
+    assert size_of("8x6", smallest=1) == (8, 6)
+    for text in ("9x100", "100x9", "0x100", "100"):
+        with pytest.raises(ValueError, match="Expected --size as WIDTHxHEIGHT"):
+            size_of(text)
