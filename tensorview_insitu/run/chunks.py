@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import h5py
 import numpy as np
+from h5py._objects import phil  # h5py's one lock: HDF5 lets in one thread at a time
 from numpy.typing import NDArray
 
 from tensorview_insitu.run import checksum
@@ -106,7 +107,8 @@ class Stored:
         alike = dataset.chunks == shape and dataset.dtype == dtype and _is_plain(dataset)
         if not alike or start % shape[0] or len(self) != shape[0]:
             return None
-        skipped, data = dataset.id.read_direct_chunk((start, *(0 for _ in shape[1:])))
+        with phil:  # h5py takes it for all functions but the two of direct chunks
+            skipped, data = dataset.id.read_direct_chunk((start, *(0 for _ in shape[1:])))
         values = np.frombuffer(data, np.uint8)[: -checksum.SIZE]
         intact = not skipped and checksum.fletcher32(values) == data[-checksum.SIZE :]
         return data if intact else None
@@ -131,7 +133,7 @@ def reserve(dataset: h5py.Dataset, spool: Spool, values: Sequence[Values]) -> li
     placeholder = np.empty(math.prod(shape) * dtype.itemsize + checksum.SIZE, np.uint8)
     pieces = list(_split(values, shape[0]))
     origin = (0,) * (len(shape) - 1)
-    with spool.reserving(placeholder) as places:
+    with spool.reserving(placeholder) as places, phil:
         for number in range(len(pieces)):
             identifier.write_direct_chunk((number * shape[0], *origin), placeholder)
     return [

@@ -2,6 +2,8 @@
 
 import io
 import os
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -166,3 +168,56 @@ def test_an_interpreter_that_starts_no_threads_any_more_writes_all_the_same(tmp_
     monkeypatch.setattr(chunks, "ThreadPoolExecutor", Ending)
     values = RANDOM.random((20, 160, 128))
     np.testing.assert_array_equal(read_all(segment_of(tmp_path, values))["layers/a/kernel"].values, values)
+
+
+# In a process of its own: two threads inside HDF5 at once end it with a segmentation fault.
+MANY_THREADS = """
+import sys, threading
+from pathlib import Path
+import h5py, numpy as np
+from tensorview_insitu.run.pack import pack
+from tensorview_insitu.run.rows import Rows
+from tensorview_insitu.run.segment import read_all
+from tensorview_insitu.run.writer import RunWriter
+
+folder, problems = Path(sys.argv[1]), []
+values = np.random.default_rng(0).normal(size=(30, 64, 300)).astype(np.float32)
+about = {"dims": ["snapshot", "row", "filter"], "filter_axis": 2}
+
+def record(number):
+    run = folder / f"run{number}"
+    writer = RunWriter(run)
+    for first in range(0, 300, 30):
+        writer.write({"layers/a/kernel": Rows(np.arange(first, first + 30), values, about)})
+        writer.flush(seconds=60)
+    writer.finish("finished")
+    problems.extend(writer.problems)
+    whole = read_all(run / "run.h5")["layers/a/kernel"].values
+    if not np.array_equal(whole, np.concatenate([values] * 10)):
+        problems.append(f"{run} holds other values")
+
+def use_hdf5():
+    for number in range(200):
+        with h5py.File(folder / "others.h5", "w") as file:
+            file["values"] = values[:4]
+            if not np.array_equal(file["values"][:], values[:4]):
+                problems.append("a file of another's holds other values")
+
+threads = [threading.Thread(target=record, args=(number,)) for number in range(3)]
+threads.append(threading.Thread(target=use_hdf5))
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+sys.exit("; ".join(problems) or 0)
+"""
+
+
+def test_several_recorders_and_a_users_own_hdf5_go_on_side_by_side_in_one_process(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", MANY_THREADS, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
