@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -23,7 +23,6 @@ from tensorview_insitu.run import checksum
 from tensorview_insitu.run.spool import Spool
 
 _TOGETHER_BYTES = 1 << 20  # in one call to the system
-_AHEAD_BYTES = 16 << 20  # so much waits in memory to be written
 
 
 class Values(Protocol):
@@ -54,13 +53,11 @@ class Chunk:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
-    def content(self) -> list[Any]:
-        """What is written to its place: its values and their checksum."""
+    def content(self) -> NDArray[Any] | bytes:
+        """Its values; or all that is written to its place, where that lies in another file already."""
         first = self.parts[0]
-        if isinstance(first, Stored) and (copy := first.chunk(self.shape, self.dtype)):
-            return [copy]
-        data = self._values().reshape(-1).view(np.uint8)
-        return [data, checksum.fletcher32(data)]
+        copy = first.chunk(self.shape, self.dtype) if isinstance(first, Stored) else None
+        return self._values() if copy is None else copy
 
     def _values(self) -> NDArray[Any]:
         first = np.asarray(self.parts[0])
@@ -118,28 +115,25 @@ def _is_plain(dataset: h5py.Dataset) -> bool:
     return bool(dataset.fletcher32) and dataset.id.get_create_plist().get_nfilters() == 1
 
 
-def reserve(dataset: h5py.Dataset, spool: Spool, values: Sequence[Values]) -> list[Chunk]:
-    """Have HDF5 make room for all chunks of a new dataset.
+def bytes_of(chunk: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """How many bytes of the file a chunk takes, its checksum among them."""
+    return math.prod(chunk) * dtype.itemsize + checksum.SIZE
+
+
+def placed(
+    places: Sequence[int], values: Sequence[Values], shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> list[Chunk]:
+    """The chunks of a dataset, which HDF5 made room for.
 
     Args:
-        dataset: chunked, with fletcher32 and no other filter, in the file that `spool` takes.
-        spool: where HDF5 writes.
-        values: consecutive rows, part after part; together they fill the dataset.
-
-    Returns:
-        Its chunks, for `write` when the HDF5 file is closed.
+        places: of its chunks.
+        values: its rows, part after part.
+        shape: of a chunk.
+        dtype: of the dataset.
     """
-    shape, dtype, identifier = dataset.chunks, dataset.dtype, dataset.id
-    placeholder = np.empty(math.prod(shape) * dtype.itemsize + checksum.SIZE, np.uint8)
-    pieces = list(_split(values, shape[0]))
-    origin = (0,) * (len(shape) - 1)
-    with spool.reserving(placeholder) as places, phil:
-        for number in range(len(pieces)):
-            identifier.write_direct_chunk((number * shape[0], *origin), placeholder)
-    return [
-        Chunk(place, len(placeholder), parts, shape, dtype)
-        for place, parts in zip(places, pieces, strict=True)
-    ]
+    size = bytes_of(shape, dtype)
+    pieces = _split(values, shape[0])
+    return [Chunk(place, size, parts, shape, dtype) for place, parts in zip(places, pieces, strict=True)]
 
 
 def _split(values: Sequence[Values], rows: int) -> Iterator[list[Values]]:
@@ -163,25 +157,47 @@ def _split(values: Sequence[Values], rows: int) -> Iterator[list[Values]]:
 def write(spool: Spool, chunks: Sequence[Chunk]) -> None:
     """Write chunks, each with its checksum, where they belong.
 
+    Two threads do it: while one writes, the other computes checksums.
+
     Raises:
         OSError: the disk is full, or gone.
     """
-    waiting: deque[tuple[list[Chunk], Future[list[Any]]]] = deque()
+    if not chunks:
+        return
+    spool.allocate()
+    waiting = deque(_stretches(chunks))
 
-    def write_next() -> None:
-        stretch, data = waiting.popleft()
-        spool.put(data.result(), stretch[0].place)
+    def work() -> None:
+        try:
+            while (stretch := _taken_from(waiting)) is not None:
+                _write_stretch(spool, stretch)
+        except BaseException:
+            waiting.clear()
+            raise
 
-    pool = ThreadPoolExecutor(1, "tensorview-insitu checksums")
+    with ThreadPoolExecutor(1, "tensorview-insitu chunks") as pool:
+        try:
+            helper = pool.submit(work)
+        except RuntimeError:  # the interpreter is ending: no new threads
+            return work()
+        work()
+        helper.result()
+
+
+def _taken_from(waiting: deque[list[Chunk]]) -> list[Chunk] | None:
     try:
-        for stretch in _stretches(chunks):
-            waiting.append((stretch, _start(pool, stretch)))
-            while sum(chunk.size for some, _ in waiting for chunk in some) > _AHEAD_BYTES:
-                write_next()
-        while waiting:
-            write_next()
-    finally:
-        pool.shutdown(cancel_futures=True)
+        return waiting.popleft()
+    except IndexError:
+        return None
+
+
+def _write_stretch(spool: Spool, stretch: Sequence[Chunk]) -> None:
+    found = [chunk.content() for chunk in stretch]
+    checksums = iter(checksum.fletcher32_of_each([each for each in found if isinstance(each, np.ndarray)]))
+    data: list[Any] = []
+    for each in found:
+        data += [each] if isinstance(each, bytes) else [each, next(checksums)]
+    spool.put(data, stretch[0].place, sum(chunk.size for chunk in stretch))
 
 
 def _stretches(chunks: Sequence[Chunk]) -> Iterator[list[Chunk]]:
@@ -196,16 +212,3 @@ def _stretches(chunks: Sequence[Chunk]) -> Iterator[list[Chunk]]:
         size += chunk.size
     if stretch:
         yield stretch
-
-
-def _start(pool: ThreadPoolExecutor, stretch: list[Chunk]) -> Future[list[Any]]:
-    try:
-        return pool.submit(_fill, stretch)
-    except RuntimeError:  # the interpreter is ending: no new threads
-        done: Future[list[Any]] = Future()
-        done.set_result(_fill(stretch))
-        return done
-
-
-def _fill(stretch: list[Chunk]) -> list[Any]:
-    return [data for chunk in stretch for data in chunk.content()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from tensorview_insitu.run import chunks, layout, segment
 from tensorview_insitu.run.identity import read_identity
 from tensorview_insitu.run.parts import current_parts, segments
 from tensorview_insitu.run.publish import publish
-from tensorview_insitu.run.rows import concatenate
+from tensorview_insitu.run.rows import Rows, concatenate
 from tensorview_insitu.run.spool import Spool
 
 _PIECE_BYTES = 32 << 20
@@ -77,9 +76,7 @@ def _fill(
     for done, name in enumerate(names):
         having = [s for s, some in zip(sources, held, strict=True) if name in some]
         if "columns" in having[0][name].attrs:  # tables are small, and join by column
-            whole = concatenate([segment.read(source, name) for source in having])
-            segment.create(file, name, len(whole.steps), whole)
-            segment.put(file, name, 0, whole)
+            segment.put(file, name, concatenate([segment.read(source, name) for source in having]))
         else:
             large += _copy(file, name, having, spool)
         progress(done + 1, len(names))
@@ -88,22 +85,24 @@ def _fill(
 
 def _copy(file: h5py.File, name: str, sources: list[h5py.File], spool: Spool) -> list[chunks.Chunk]:
     lengths = [source[name].shape[0] for source in sources]
-    like = segment.read(sources[0], name, slice(0, 1))
+    steps = np.concatenate([segment.steps_of(source, name) for source in sources])
+    first = segment.read(sources[0], name, slice(0, 1))
     # A budget may have halved the later ones to float16.
     widest = np.result_type(*(source[name].dtype for source in sources))
-    segment.create(file, name, sum(lengths), replace(like, values=like.values.astype(widest)))
-    if segment.is_large(file[name]):
-        segment.put_steps(file, name, 0, np.concatenate([segment.steps_of(s, name) for s in sources]))
+    like = Rows(steps, first.values.astype(widest), first.attributes)
+    if segment.is_large(like):
         rows = [
             chunks.Stored(source[name], partial(segment.values, source, name), range(length))
             for source, length in zip(sources, lengths, strict=True)
         ]
-        return chunks.reserve(file[name], spool, rows)
+        return segment.put_large(file, name, like, rows, spool)
+    segment.create(file, name, like)
     start = 0
     for source, length in zip(sources, lengths, strict=True):
         piece = max(1, _PIECE_BYTES // max(1, like.values.nbytes))
         for at in range(0, length, piece):
-            segment.put(file, name, start + at, segment.read(source, name, slice(at, at + piece)))
+            values = segment.values(source, name, slice(at, at + piece))
+            file[name][start + at : start + at + len(values)] = values
         start += length
     return []
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,8 +17,9 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
-from tensorview_insitu.run import chunks, layout
+from tensorview_insitu.run import chunks, datasets, layout
 from tensorview_insitu.run.errors import DAMAGE, NotARunError
 from tensorview_insitu.run.rows import Block, Rows, concatenate, together
 from tensorview_insitu.run.safety import check
@@ -48,87 +50,92 @@ def _add(file: h5py.File, name: str, parts: Sequence[Rows], spool: Spool) -> lis
     """A dataset of these rows; the chunks that are still to be written to their places."""
     attributes = together(parts)
     if "columns" in attributes:
-        whole = concatenate(parts)
-        create(file, name, len(whole.steps), whole)
-        put(file, name, 0, whole)
+        put(file, name, concatenate(parts))
         return []
     steps = np.concatenate([part.steps for part in parts])
     dtype = np.result_type(*{part.values.dtype for part in parts})
-    like = Rows(steps[:0], parts[0].values[:0].astype(dtype), attributes)
-    create(file, name, len(steps), like)
-    if not is_large(file[name]):
-        put(file, name, 0, concatenate(parts))
-        return []
-    put_steps(file, name, 0, steps)
-    return chunks.reserve(file[name], spool, [part.values for part in parts])
-
-
-def is_large(dataset: h5py.Dataset) -> bool:
-    """Whether its chunks are worth writing past HDF5."""
-    return (
-        dataset.chunks is not None and np.prod(dataset.chunks) * dataset.dtype.itemsize >= _LARGE_CHUNK_BYTES
-    )
+    like = Rows(steps, parts[0].values[:0].astype(dtype), attributes)
+    if is_large(like):
+        return put_large(file, name, like, [part.values for part in parts], spool)
+    put(file, name, concatenate(parts))
+    return []
 
 
 def mark(file: h5py.File, run_id: str, first: int, last: int) -> None:
     """Write what kind of file this is, and which segments of which run it holds."""
-    _describe(
-        file,
-        {
-            "format": layout.FORMAT,
-            "version": layout.VERSION,
-            "run_id": run_id,
-            "first": first,
-            "last": last,
-        },
-    )
+    about = {"format": layout.FORMAT, "version": layout.VERSION, "run_id": run_id}
+    datasets.describe(file, {**about, "first": first, "last": last})
 
 
-def create(file: h5py.File, name: str, length: int, like: Rows) -> None:
-    """Make the dataset `name` for `length` rows shaped and labelled like `like`."""
-    shape = (length, *like.values.shape[1:])
-    _create(file, name, shape, like.values.dtype)
-    _describe(file[name], like.attributes)
+def is_large(rows: Rows) -> bool:
+    """Whether the chunks of such rows, as many as there are steps, are worth writing past HDF5."""
+    chunk = _chunk(rows)
+    return chunk is not None and math.prod(chunk) * rows.values.dtype.itemsize >= _LARGE_CHUNK_BYTES
+
+
+def put(file: h5py.File, name: str, rows: Rows) -> None:
+    """Write these rows as dataset `name`, whole."""
+    datasets.write(create(file, name, rows), rows.values)
+
+
+def put_large(
+    file: h5py.File, name: str, like: Rows, values: Sequence[chunks.Values], spool: Spool
+) -> list[chunks.Chunk]:
+    """Make dataset `name` for large rows.
+
+    Args:
+        file: where, by way of `spool`.
+        name: its name.
+        like: all its steps; attributes, dtype and shape of its rows.
+        values: its rows, part after part.
+        spool: where HDF5 writes.
+
+    Returns:
+        Its chunks, for `chunks.write` when the HDF5 file is closed.
+    """
+    chunk = _chunk(like)
+    assert chunk is not None
+    with spool.reserving(chunks.bytes_of(chunk, like.values.dtype)) as places:
+        create(file, name, like, allocate=True)
+    return chunks.placed(places, values, chunk, like.values.dtype)
+
+
+def create(file: h5py.File, name: str, like: Rows, *, allocate: bool = False) -> h5py.h5d.DatasetID:
+    """Make dataset `name` for rows shaped and labelled like `like`, and write their steps.
+
+    Args:
+        file: where.
+        name: its name.
+        like: all steps; attributes, dtype and shape of the rows.
+        allocate: have HDF5 make room for all chunks at once.
+
+    Returns:
+        The dataset, without its rows.
+    """
+    shape = (len(like.steps), *like.values.shape[1:])
+    made = datasets.create(file, name, shape, like.values.dtype, _chunk(like), allocate=allocate)
+    datasets.describe(made, like.attributes)
     if name != layout.STEPS:
-        _create(file, layout.steps_dataset(name), (length,), np.dtype(np.int64))
+        _put_steps(file, layout.steps_dataset(name), like.steps)
+    return made
 
 
-def _describe(thing: h5py.File | h5py.Dataset, attributes: Mapping[str, Any]) -> None:
-    for key, value in attributes.items():
-        text = json.dumps(value) if isinstance(value, list | tuple) else value
-        if isinstance(text, str):
-            # Of fixed length: h5py's own strings lie in a heap that has no checksum.
-            size = max(1, len(text.encode()))
-            thing.attrs.create(key, text.encode(), dtype=h5py.string_dtype("utf-8", size))
-        else:
-            thing.attrs[key] = value
+def _put_steps(file: h5py.File, name: str, steps: NDArray[np.int64]) -> None:
+    chunk = _chunk(Rows(steps, steps))
+    datasets.write(datasets.create(file, name, steps.shape, steps.dtype, chunk), steps)
+
+
+def _chunk(like: Rows) -> tuple[int, ...] | None:
+    """The shape of its chunks."""
+    rows, row = len(like.steps), like.values.shape[1:]
+    if not rows or 0 in row:
+        return None
+    row_bytes = math.prod(row) * like.values.dtype.itemsize
+    return (min(rows, max(1, _CHUNK_BYTES // row_bytes), 1024), *row)
 
 
 def _text(value: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value
-
-
-def _create(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    row_bytes = max(1, int(np.prod(shape[1:])) * dtype.itemsize)
-    chunk_rows = min(max(1, shape[0]), max(1, _CHUNK_BYTES // row_bytes), 1024)
-    if 0 in shape:
-        file.create_dataset(name, shape, dtype)
-    else:
-        chunks = (chunk_rows, *shape[1:])
-        file.create_dataset(name, shape, dtype, chunks=chunks, fletcher32=True)
-
-
-def put(file: h5py.File, name: str, start: int, rows: Rows) -> None:
-    """Write `rows` into dataset `name` from row `start` on."""
-    if rows.values.size:
-        file[name][start : start + len(rows.steps)] = rows.values
-    put_steps(file, name, start, rows.steps)
-
-
-def put_steps(file: h5py.File, name: str, start: int, steps: np.ndarray[Any, np.dtype[np.int64]]) -> None:
-    """Write the steps of rows of dataset `name` from row `start` on."""
-    if name != layout.STEPS and len(steps):
-        file[layout.steps_dataset(name)][start : start + len(steps)] = steps
 
 
 def open_part(path: Path) -> h5py.File:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 _MEMORY_BYTES = 8 << 20
 
@@ -31,7 +30,7 @@ class Spool(io.RawIOBase):
         self._error: OSError | None = None
         self._kept: list[tuple[int, bytes]] = []
         self._at = self._size = 0
-        self._reserving: tuple[NDArray[np.uint8], list[int]] | None = None
+        self._reserving: tuple[int, list[int]] | None = None
 
     def finish(self) -> None:
         """Have all of it on disk.
@@ -46,18 +45,15 @@ class Spool(io.RawIOBase):
             self._file.truncate(self._size)
 
     @contextlib.contextmanager
-    def reserving(self, placeholder: NDArray[np.uint8]) -> Iterator[list[int]]:
-        """Have HDF5 write these bytes meanwhile; that only tells where: the caller `put`s others there.
-
-        Args:
-            placeholder: as many bytes as there will be, whatever is in them.
+    def reserving(self, size: int) -> Iterator[list[int]]:
+        """What HDF5 writes meanwhile of that size, all zeros, only tells where: the caller `put`s it there.
 
         Yields:
-            The places in the file, in bytes, of each time that HDF5 wrote them.
+            Those places in the file, in bytes.
         """
         self._spill()
         places: list[int] = []
-        self._reserving = placeholder, places
+        self._reserving = size, places
         try:
             yield places
         finally:
@@ -79,17 +75,27 @@ class Spool(io.RawIOBase):
         return size
 
     def _reserved(self, data: Any) -> bool:
-        if self._reserving is None:
+        # HDF5's own structures begin with letters.
+        if self._reserving is None or len(data) != self._reserving[0] or data[0]:
             return False
-        placeholder, places = self._reserving
-        # By where they lie in memory: HDF5's own structures may be as long.
-        is_placeholder = np.may_share_memory(np.frombuffer(data, np.uint8), placeholder)
-        if is_placeholder:
-            places.append(self._at)
-        return is_placeholder
+        self._reserving[1].append(self._at)
+        return True
 
-    def put(self, data: Sequence[Any], place: int) -> None:
-        """Write bytes, one after the other, to a reserved place, once HDF5 has closed the file.
+    def allocate(self) -> None:
+        """Ask the disk for room for all of it at once, which costs less than page by page.
+
+        Where it has none, or cannot do that, writing will tell.
+        """
+        if (fallocate := _fallocate()) is not None:
+            fallocate(self._file.fileno(), 0, 0, self._size)
+
+    def put(self, data: Sequence[Any], place: int, size: int) -> None:
+        """Write buffers, one after the other, to a reserved place, once HDF5 has closed the file.
+
+        Args:
+            data: the buffers.
+            place: in bytes.
+            size: of all of them, in bytes.
 
         Raises:
             OSError: the disk is full, or gone, or was so before.
@@ -97,7 +103,7 @@ class Spool(io.RawIOBase):
         if self._error is not None:
             raise self._error
         count = os.pwritev(self._file.fileno(), data, place)
-        if count < sum(map(len, data)):  # a nearly full disk takes less than it was given
+        if count < size:  # a nearly full disk takes less than it was given
             write_at(self._file, b"".join(data)[count:], place + count)
 
     def _spill(self) -> None:
@@ -133,8 +139,10 @@ class Spool(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to a place."""
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        return self._at
+        if whence != os.SEEK_SET:
+            offset += self._at if whence == os.SEEK_CUR else self._size
+        self._at = offset
+        return offset
 
     def tell(self) -> int:
         """The place."""
@@ -164,6 +172,15 @@ class Spool(io.RawIOBase):
     def writable(self) -> bool:
         """It is."""
         return True
+
+
+@cache
+def _fallocate() -> Callable[[int, int, int, int], int] | None:
+    # Not os.posix_fallocate: where a file system cannot, that writes into every block.
+    found = getattr(ctypes.CDLL(None), "fallocate", None)
+    if found is not None:
+        found.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
+    return found
 
 
 def write_at(file: io.FileIO, data: Any, place: int) -> None:

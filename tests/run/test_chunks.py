@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -104,7 +105,8 @@ def test_a_disk_that_fills_up_under_large_rows_is_an_oserror_and_leaves_nothing(
     calls = fill_up(monkeypatch, "pwritev", works)
     with pytest.raises(OSError, match="No space left"):
         segment_of(tmp_path, RANDOM.random((20, 160, 128)))
-    assert list(tmp_path.iterdir()) == [] and len(calls) == works + 1
+    assert list(tmp_path.iterdir()) == []
+    assert works + 1 <= len(calls) <= works + 2  # by two threads
 
 
 def test_a_disk_that_takes_less_than_it_was_given_gets_the_rest(tmp_path, monkeypatch):
@@ -155,15 +157,9 @@ def test_packing_a_damaged_large_row_names_it_and_leaves_the_run(tmp_path):
 
 
 def test_an_interpreter_that_starts_no_threads_any_more_writes_all_the_same(tmp_path, monkeypatch):
-    class Ending:
-        def __init__(self, *args):
-            pass
-
+    class Ending(ThreadPoolExecutor):
         def submit(self, *args):
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-
-        def shutdown(self, **settings):
-            pass
 
     monkeypatch.setattr(chunks, "ThreadPoolExecutor", Ending)
     values = RANDOM.random((20, 160, 128))

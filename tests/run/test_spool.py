@@ -74,7 +74,7 @@ def test_what_is_written_after_the_disk_was_full_can_be_read_and_takes_no_more_m
         spool.seek(100)
         assert spool.read(3) == bytes(3)
         with pytest.raises(OSError, match="No space left"):
-            spool.put([b"more"], 50)
+            spool.put([b"more"], 50, 4)
         with pytest.raises(OSError, match="No space left"):
             spool.finish()
 
