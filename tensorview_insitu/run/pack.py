@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -86,7 +87,7 @@ def _fill(
 def _copy(file: h5py.File, name: str, sources: list[h5py.File], spool: Spool) -> list[chunks.Chunk]:
     lengths = [source[name].shape[0] for source in sources]
     steps = np.concatenate([segment.steps_of(source, name) for source in sources])
-    first = segment.read(sources[0], name, slice(0, 1))
+    first = segment.read(sources[0], name, slice(0, 0))  # no row: HDF5 would keep its chunk in memory
     # A budget may have halved the later ones to float16.
     widest = np.result_type(*(source[name].dtype for source in sources))
     like = Rows(steps, first.values.astype(widest), first.attributes)
@@ -97,9 +98,10 @@ def _copy(file: h5py.File, name: str, sources: list[h5py.File], spool: Spool) ->
         ]
         return segment.put_large(file, name, like, rows, spool)
     segment.create(file, name, like)
+    row_bytes = math.prod(like.values.shape[1:]) * widest.itemsize
+    piece = max(1, _PIECE_BYTES // max(1, row_bytes))
     start = 0
     for source, length in zip(sources, lengths, strict=True):
-        piece = max(1, _PIECE_BYTES // max(1, like.values.nbytes))
         for at in range(0, length, piece):
             values = segment.values(source, name, slice(at, at + piece))
             file[name][start + at : start + at + len(values)] = values

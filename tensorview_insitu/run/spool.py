@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+from tensorview_insitu.libc import allocate
 
 _MEMORY_BYTES = 8 << 20
 
@@ -82,12 +82,8 @@ class Spool(io.RawIOBase):
         return True
 
     def allocate(self) -> None:
-        """Ask the disk for room for all of it at once, which costs less than page by page.
-
-        Where it has none, or cannot do that, writing will tell.
-        """
-        if (fallocate := _fallocate()) is not None:
-            fallocate(self._file.fileno(), 0, 0, self._size)
+        """Ask the disk for room for all of it at once."""
+        allocate(self._file.fileno(), self._size)
 
     def put(self, data: Sequence[Any], place: int, size: int) -> None:
         """Write buffers, one after the other, to a reserved place, once HDF5 has closed the file.
@@ -172,15 +168,6 @@ class Spool(io.RawIOBase):
     def writable(self) -> bool:
         """It is."""
         return True
-
-
-@cache
-def _fallocate() -> Callable[[int, int, int, int], int] | None:
-    # Not os.posix_fallocate: where a file system cannot, that writes into every block.
-    found = getattr(ctypes.CDLL(None), "fallocate", None)
-    if found is not None:
-        found.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
-    return found
 
 
 def write_at(file: io.FileIO, data: Any, place: int) -> None:
