@@ -24,6 +24,7 @@ from tensorview_insitu.callbacks import (
 )
 
 from tensorview_insitu.run.reader import Run
+from tensorview_insitu.run.segment import read_all
 
 BATCH, STEPS = 32, 8
 EVERYTHING = [Metrics(), GradientNorms(), Kernels("batch"), Biases(3), FilterGradientNorms(), UpdateNorms(2)]
@@ -314,6 +315,20 @@ def test_together_with_other_callbacks_in_any_order_nothing_changes(place, tmp_p
         [sys.executable, "-c", blocked, saved], check=True, capture_output=True, text=True
     )
     assert int(answer.stdout) == results[1][0].count_params()
+
+
+def test_two_recorders_of_one_fit_record_the_same_and_leave_the_model_as_it_was(tmp_path):
+    runs = [tmp_path / "one", tmp_path / "other"]
+    plain, _ = fitted(Way(small), [])
+    model, _ = fitted(Way(small), [InSituRecorder(run, EVERYTHING) for run in runs])
+    for mine, theirs in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    one, other = (read_all(run / "run.h5") for run in runs)
+    assert list(one) == list(other)
+    for name in set(one) - {"steps"}:
+        np.testing.assert_array_equal(one[name].values, other[name].values, err_msg=name)
+    assert "train_step" not in model.__dict__ and "apply" not in model.optimizer.__dict__
+    assert model.train_function is None
 
 
 def test_layers_frozen_now_and_unfrozen_later_have_norms_from_then_on(tmp_path):

@@ -21,23 +21,25 @@ _here = threading.local()
 def listening() -> Iterator[Heard]:
     """While it lasts, in this thread: the sum and count that each Mean is given, by its id."""
     heard: Heard = {}
-    before, _here.heard = getattr(_here, "heard", None), heard
+    before: tuple[Heard, ...] = getattr(_here, "all", ())
+    _here.all = (*before, heard)  # of two recorders both listen
     try:
         yield heard
     finally:
-        _here.heard = before
+        _here.all = before
 
 
 def _audible(update_state: Callable[..., Any]) -> Callable[..., Any]:
     def audible_update_state(self: Any, *args: Any, **kwargs: Any) -> Any:
-        heard = getattr(_here, "heard", None)
-        if heard is None:
+        listeners: tuple[Heard, ...] = getattr(_here, "all", ())
+        if not listeners:
             return update_state(self, *args, **kwargs)
         added: dict[str, Any] = {}
         with _overheard(self.total, added, "total"), _overheard(self.count, added, "count"):
             result = update_state(self, *args, **kwargs)
         if len(added) == 2:
-            heard.setdefault(id(self), []).append((added["total"], added["count"]))
+            for heard in listeners:
+                heard.setdefault(id(self), []).append((added["total"], added["count"]))
         return result
 
     return audible_update_state
