@@ -8,11 +8,11 @@ computes checksums while another writes. What is in the file is the same.
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import h5py
 import numpy as np
@@ -35,8 +35,7 @@ class Values(Protocol):
     def __array__(self) -> NDArray[Any]: ...
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(NamedTuple):  # there are many: a dataclass takes twice the time to make
     """A chunk that has its place.
 
     Args:
@@ -166,22 +165,26 @@ def write(spool: Spool, chunks: Sequence[Chunk]) -> None:
         return
     spool.allocate()
     waiting = deque(_stretches(chunks))
+    errors: list[BaseException] = []
 
     def work() -> None:
         try:
             while (stretch := _taken_from(waiting)) is not None:
                 _write_stretch(spool, stretch)
-        except BaseException:
+        except BaseException as error:
             waiting.clear()
-            raise
+            errors.append(error)
 
-    with ThreadPoolExecutor(1, "tensorview-insitu chunks") as pool:
-        try:
-            helper = pool.submit(work)
-        except RuntimeError:  # the interpreter is ending: no new threads
-            return work()
+    helper = threading.Thread(target=work, name="tensorview-insitu chunks", daemon=True)
+    try:
+        helper.start()
+    except RuntimeError:  # the interpreter is ending, or there are too many: one does it alone
         work()
-        helper.result()
+    else:
+        work()
+        helper.join()
+    if errors:
+        raise errors[0]
 
 
 def _taken_from(waiting: deque[list[Chunk]]) -> list[Chunk] | None:

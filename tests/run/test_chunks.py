@@ -4,14 +4,14 @@ import io
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
 
 import h5py
 import numpy as np
 import pytest
 from full_disk import fill_up
 
-from tensorview_insitu.run import checksum, chunks
+from tensorview_insitu.run import checksum
 from tensorview_insitu.run.errors import NotARunError
 from tensorview_insitu.run.pack import pack
 from tensorview_insitu.run.publish import publish
@@ -157,11 +157,10 @@ def test_packing_a_damaged_large_row_names_it_and_leaves_the_run(tmp_path):
 
 
 def test_an_interpreter_that_starts_no_threads_any_more_writes_all_the_same(tmp_path, monkeypatch):
-    class Ending(ThreadPoolExecutor):
-        def submit(self, *args):
-            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+    def start(thread):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
 
-    monkeypatch.setattr(chunks, "ThreadPoolExecutor", Ending)
+    monkeypatch.setattr(threading.Thread, "start", start)
     values = RANDOM.random((20, 160, 128))
     np.testing.assert_array_equal(read_all(segment_of(tmp_path, values))["layers/a/kernel"].values, values)
 
