@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _T = TypeVar("_T")
-_LOOKS = 20
+_LOOKS = 20  # at a run that does not change
+_LONGEST_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -414,9 +415,11 @@ class Run:
 
     def _looking(self, look: Callable[[list[h5py.File]], _T]) -> _T:
         # A writer may merge or pack files away, or publish a new tail, between the listing and the
-        # opening: then one is gone, or those that were opened do not follow on each other.
-        for attempt in range(_LOOKS):
-            last = attempt == _LOOKS - 1
+        # opening: then one is gone, or those that were opened do not follow on each other. As long as
+        # it goes on doing so, the next look may find a quiet moment.
+        end, looks, before = time.monotonic() + _LONGEST_SECONDS, 0, self._last_change()
+        while True:
+            last = looks == _LOOKS - 1 or time.monotonic() > end
             try:
                 with contextlib.ExitStack() as stack:
                     parts = current_parts(self.folder, self.damaged if self._skips else None)
@@ -429,8 +432,19 @@ class Run:
             except FileNotFoundError:
                 if last:
                     raise
-            time.sleep(0.002 * attempt)
-        raise AssertionError("not reached")
+            time.sleep(0.002 * looks)
+            now = self._last_change()
+            looks, before = looks + (now == before), now
+
+    def _last_change(self) -> list[int]:
+        return [_changed_at(folder) for folder in (self.folder, self.folder / layout.SEGMENT_FOLDER)]
+
+
+def _changed_at(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except FileNotFoundError:  # packing took it away
+        return 0
 
 
 def _missing(files: list[h5py.File]) -> list[int]:

@@ -62,7 +62,10 @@ class Spool(io.RawIOBase):
     def write(self, data: Any) -> int:
         """Write bytes; all of them."""
         size = len(data)
-        if not self._reserved(data):
+        # HDF5's own structures begin with letters.
+        if self._reserving is not None and size == self._reserving[0] and not data[0]:
+            self._reserving[1].append(self._at)
+        else:
             if self._at + size > _MEMORY_BYTES:
                 self._spill()
             if self._memory is not None:
@@ -71,15 +74,9 @@ class Spool(io.RawIOBase):
             else:
                 self._write_through(data, self._at)
         self._at += size
-        self._size = max(self._size, self._at)
+        if self._at > self._size:
+            self._size = self._at
         return size
-
-    def _reserved(self, data: Any) -> bool:
-        # HDF5's own structures begin with letters.
-        if self._reserving is None or len(data) != self._reserving[0] or data[0]:
-            return False
-        self._reserving[1].append(self._at)
-        return True
 
     def allocate(self) -> None:
         """Ask the disk for room for all of it at once."""

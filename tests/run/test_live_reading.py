@@ -5,10 +5,12 @@ import sys
 import textwrap
 import time
 
+import pytest
 from written import block
 
-from tensorview_insitu.run import merge
+from tensorview_insitu.run import merge, segment
 from tensorview_insitu.run import writer as writer_module
+from tensorview_insitu.run.reader import Run
 from tensorview_insitu.run.writer import RunWriter
 
 POLLS = 1000
@@ -53,3 +55,30 @@ def test_another_process_never_fails_and_never_sees_less(tmp_path, monkeypatch):
     answer, errors = reader.communicate(timeout=60)
     assert reader.returncode == 0, errors[-2000:]
     assert int(answer) > 100
+
+
+@pytest.mark.parametrize("writing", [True, False])
+def test_a_file_that_goes_is_looked_for_as_long_as_the_run_changes(tmp_path, monkeypatch, writing):
+    writer = RunWriter(tmp_path / "run")
+    writer.write(block(1, 5))
+    writer.finish("finished", packed=False)
+    run = Run.open(tmp_path / "run")
+    looks = []
+
+    def gone_sixty_times(path):
+        looks.append(path)
+        if len(looks) > 60:
+            return open_part(path)
+        if writing:
+            (path.parent / f"{len(looks)}.tmp").touch()
+            time.sleep(0.02)  # file systems do not note every microsecond
+        raise FileNotFoundError(path)
+
+    open_part = segment.open_part
+    monkeypatch.setattr(segment, "open_part", gone_sixty_times)
+    if writing:
+        assert len(run.steps()) == 5
+    else:
+        with pytest.raises(FileNotFoundError):
+            run.steps()
+        assert len(looks) == 20
