@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 
 @dataclass(eq=False)
@@ -14,7 +15,7 @@ class _Shadow:
     before: Any
 
 
-_present: list[_Shadow] = []
+_present: WeakSet[_Shadow] = WeakSet()
 
 
 class Shadows:
@@ -27,7 +28,7 @@ class Shadows:
         """Have `thing.name` be `replacement` until `remove`."""
         shadow = _Shadow(thing, name, replacement, thing.__dict__.get(name))
         self._own.append(shadow)
-        _present.append(shadow)
+        _present.add(shadow)
         # Straight into __dict__: __setattr__ of Keras and TensorFlow would track what is assigned.
         thing.__dict__[name] = replacement
 
@@ -35,7 +36,7 @@ class Shadows:
         """Put back what was there, the last replaced first."""
         while self._own:
             shadow = self._own.pop()
-            _present.remove(shadow)
+            _present.discard(shadow)
             over = [s for s in _present if s.thing is shadow.thing and s.before is shadow.replacement]
             if over:  # of two recorders the first ends first: the other is to put back what both found
                 over[0].before = shadow.before

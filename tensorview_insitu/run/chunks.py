@@ -182,7 +182,12 @@ def write(spool: Spool, chunks: Sequence[Chunk]) -> None:
         work()
     else:
         work()
-        helper.join()
+    while helper.is_alive():  # it must not outlive the file, not even after Ctrl-C
+        try:
+            helper.join()
+        except BaseException as error:
+            waiting.clear()
+            errors.append(error)
     if errors:
         raise errors[0]
 

@@ -213,10 +213,15 @@ def _decoded(value: Any) -> Any:
 
 
 def steps_of(file: h5py.File, name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """The step of every row of dataset `name`."""
-    if name == layout.STEPS:
-        return file[name][:, 0].astype(np.int64)  # type: ignore[no-any-return]
-    return file[layout.steps_dataset(name)][:]  # type: ignore[no-any-return]
+    """The step of every row of dataset `name`.
+
+    Raises:
+        NotARunError: its bytes are damaged (checksum).
+    """
+    with _naming_what_is_damaged(file, name):
+        if name == layout.STEPS:
+            return file[name][:, 0].astype(np.int64)  # type: ignore[no-any-return]
+        return file[layout.steps_dataset(name)][:]  # type: ignore[no-any-return]
 
 
 def read(file: h5py.File, name: str, rows: slice = slice(None)) -> Rows:
@@ -243,6 +248,8 @@ def values(file: h5py.File, name: str, rows: slice) -> np.ndarray[Any, np.dtype[
 def _naming_what_is_damaged(file: h5py.File, name: str) -> Iterator[None]:
     try:
         yield
+    except NotARunError:  # it says so already
+        raise
     except DAMAGE as error:
         raise NotARunError(f"Dataset /{name} of {file.filename} is damaged: {error}") from error
 

@@ -156,6 +156,17 @@ def test_packing_a_damaged_large_row_names_it_and_leaves_the_run(tmp_path):
     assert segment.read_bytes() == damaged and not (run / "run.h5").exists()
 
 
+def test_packing_large_rows_with_damaged_steps_names_them_and_leaves_the_run(tmp_path):
+    run = written(tmp_path / "run", RANDOM.normal(size=(5, 300, 256)).astype(np.float32))
+    (segment,) = (run / "segments").glob("*.h5")
+    damaged = bytearray(segment.read_bytes())
+    damaged[damaged.index(np.arange(1, 6).tobytes()) + 9] ^= 1
+    segment.write_bytes(damaged)
+    with pytest.raises(NotARunError, match="^Dataset /layers/a/kernel of [^ ]* is damaged: [^/]*$"):
+        pack(run)
+    assert segment.read_bytes() == damaged and not (run / "run.h5").exists()
+
+
 def test_an_interpreter_that_starts_no_threads_any_more_writes_all_the_same(tmp_path, monkeypatch):
     def start(thread):
         raise RuntimeError("can't create new thread at interpreter shutdown")
