@@ -7,6 +7,7 @@ computes checksums while another writes. What is in the file is the same.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections import deque
@@ -176,12 +177,9 @@ def write(spool: Spool, chunks: Sequence[Chunk]) -> None:
             errors.append(error)
 
     helper = threading.Thread(target=work, name="tensorview-insitu chunks", daemon=True)
-    try:
+    with contextlib.suppress(RuntimeError):  # the interpreter is ending, or there are too many threads
         helper.start()
-    except RuntimeError:  # the interpreter is ending, or there are too many: one does it alone
-        work()
-    else:
-        work()
+    work()
     while helper.is_alive():  # it must not outlive the file, not even after Ctrl-C
         try:
             helper.join()

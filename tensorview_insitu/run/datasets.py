@@ -12,7 +12,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5a, h5d, h5p, h5s, h5t
+from h5py import h5a, h5d, h5f, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 
@@ -64,9 +64,8 @@ def write(dataset: h5d.DatasetID, values: NDArray[Any]) -> None:
         dataset.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(values))
 
 
-def describe(thing: h5py.File | h5d.DatasetID, attributes: Mapping[str, Any]) -> None:
+def describe(thing: h5f.FileID | h5d.DatasetID, attributes: Mapping[str, Any]) -> None:
     """Give a file or a dataset its attributes: texts, numbers; lists as JSON."""
-    where = thing.id if isinstance(thing, h5py.File) else thing
     for key, value in attributes.items():
         text = json.dumps(value) if isinstance(value, list | tuple) else value
         if isinstance(text, str):
@@ -78,7 +77,7 @@ def describe(thing: h5py.File | h5d.DatasetID, attributes: Mapping[str, Any]) ->
             data = np.asarray(value)
             kind = h5t.py_create(data.dtype, logical=True)
         space = h5s.create_simple(data.shape) if data.shape else h5s.create(h5s.SCALAR)
-        h5a.create(where, key.encode(), kind, space).write(data, mtype=kind)
+        h5a.create(thing, key.encode(), kind, space).write(data, mtype=kind)
 
 
 def _text(size: int) -> h5t.TypeStringID:

@@ -64,7 +64,7 @@ def _add(file: h5py.File, name: str, parts: Sequence[Rows], spool: Spool) -> lis
 def mark(file: h5py.File, run_id: str, first: int, last: int) -> None:
     """Write what kind of file this is, and which segments of which run it holds."""
     about = {"format": layout.FORMAT, "version": layout.VERSION, "run_id": run_id}
-    datasets.describe(file, {**about, "first": first, "last": last})
+    datasets.describe(file.id, {**about, "first": first, "last": last})
 
 
 def is_large(rows: Rows) -> bool:
