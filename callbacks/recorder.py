@@ -26,6 +26,7 @@ from tensorview_insitu.run.identity import FAILED, FINISHED, INTERRUPTED
 from tensorview_insitu.run.rows import Block, Rows
 from tensorview_insitu.run.writer import RunWriter, refuse_taken
 
+from .audit import Audit
 from .blocks import copied_now, drained_rows, predicted_rows, step_rows, table_rows
 from .budget import Budget
 from .clock import Clock
@@ -150,6 +151,9 @@ class InSituRecorder(keras.callbacks.Callback):
         self._prediction_tap: PredictionTap | None = None
         self._tapped: list[Any] = []
         self._clock = Clock()
+        self._audit = Audit()
+        self._updates_before: int | None = None
+        self._rows_of_epoch = 0
         self._probed = [quantity for quantity in self.quantities if isinstance(quantity, Probed)]
         self._thinner = Thinner(budget, self.quantities)
         self._termination = Termination(weakref.WeakMethod(self._terminate))
@@ -215,6 +219,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._last_drain = time.monotonic()
         self._writer.resume()
         self._clock.begin_fit()
+        self._audit.begin_fit()
         self._described = False
         if self._prediction_tap is not None:
             self._prediction_tap.remove()
@@ -233,6 +238,7 @@ class InSituRecorder(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Note which epoch the next batches belong to."""
         self._clock.begin_epoch(epoch)
+        self._begin_audit()
         self._thinner.begin_epoch()
 
     @_never_stops_training
@@ -265,6 +271,7 @@ class InSituRecorder(keras.callbacks.Callback):
         for quantity in self._due_at_end_of(self._clock.epoch):
             block.update(copied_now(quantity.pieces(self.model), self._clock.step))
         self._write(block, epoch_end=True)
+        self._end_audit(logs or {})
         epoch = self._clock.epoch
         self._take_probed([q for q in self._probed if q in due_by_step or q.schedule.due_at_end_of(epoch)])
         self._note_thinned(self._thinner.end_epoch(self._tap, self._writer))
@@ -504,7 +511,11 @@ class InSituRecorder(keras.callbacks.Callback):
         count = drained.count if drained is not None else self._clock.uncounted
         lost = drained.lost if drained is not None else 0
         if lost:
+            self._audit.lost()
             self._note(f"{lost} batches were overwritten before they were read")
+        self._rows_of_epoch += count + lost
+        for column, parts in drained.columns.items() if drained is not None else ():
+            self._audit.add(column, parts)
         if count and not self._described:
             self._describe()
         table = self._clock.rows(count, lost)
@@ -516,6 +527,27 @@ class InSituRecorder(keras.callbacks.Callback):
             epoch = self._clock.epoch
             block.update(drained_rows(drained, self.quantities, rows.steps, epoch=epoch, epoch_end=epoch_end))
         self._write(block)
+
+    # ---- what the recorder knows twice must agree
+
+    def _begin_audit(self) -> None:
+        self._audit.begin_epoch()
+        self._rows_of_epoch = 0
+        self._updates_before = self._tap.updates_taken() if self._tap is not None else None
+
+    def _end_audit(self, logs: dict[str, Any]) -> None:
+        for doubt in self._audit.compare(_numbers(logs), self._clock.epoch):
+            assert self._writer is not None
+            if self._writer.distrust(doubt.dataset, doubt.column, doubt.reason):
+                self._warn(f"{doubt.dataset}: {doubt.column} is not to be trusted: {doubt.reason}")
+        taken = self._tap.updates_taken() if self._tap is not None else None
+        if taken is not None and self._updates_before is not None:
+            updates = taken - self._updates_before
+            if updates != self._rows_of_epoch:
+                self._note(
+                    f"in epoch {self._clock.epoch} the optimizer took {updates} steps, of which "
+                    f"{self._rows_of_epoch} are recorded"
+                )
 
     def _epoch_scalars(self, logs: dict[str, Any]) -> dict[str, Rows]:
         if self._quantity(Metrics) is None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..layers import LayerVariable
 from ..schedule import Schedule
+from .columns import Column
 
 Taking = Literal["gradients", "filter_gradient_norms", "update_norms"]
 """What to take of a variable at an update: its gradient; the norm of that for every filter; or the norm
@@ -136,6 +137,7 @@ class Drained:
 
     Args:
         count: how many calls.
+        columns: the parts of each number, `(count, width)`, as the audit adds them up.
         metric_names: the columns of `metrics`.
         metrics: `(count, metrics)`.
         variable_names: the columns of `gradient_norms`.
@@ -146,6 +148,7 @@ class Drained:
     """
 
     count: int
+    columns: Mapping[Column, NDArray[np.float64]]
     metric_names: tuple[str, ...]
     metrics: NDArray[np.float32]
     variable_names: tuple[str, ...]
@@ -182,6 +185,9 @@ class Tap(Protocol):
 
     def drain(self) -> Drained | None:
         """What came since the last call; None when there is nothing yet."""
+
+    def updates_taken(self) -> int | None:
+        """How many updates the optimizer says it has done; None where that is not one for each call."""
 
     def thin(self, request: int, stride: int) -> None:
         """Copy the pieces of that request only at steps divisible by `stride`, from now on."""

@@ -114,6 +114,14 @@ class Run:
         """The folder's name."""
         return self.folder.resolve().name
 
+    def untrusted(self, dataset: str) -> dict[str, str]:
+        """The columns of a table that the recorder found reason to distrust, and why.
+
+        Args:
+            dataset: its name in the run, as `"scalars/batch"`.
+        """
+        return dict(self.identity.get("untrusted", {}).get(dataset, {}))
+
     def datasets(self) -> dict[str, tuple[int, ...]]:
         """The shape of every dataset, axis 0 being its rows so far."""
 

@@ -337,6 +337,16 @@ class RunWriter:
         self._retry_seconds = min(2 * self._retry_seconds, _LONGEST_RETRY_SECONDS)
         self.note(f"{self.folder} could not be written: {type(error).__name__}: {error}")
 
+    def distrust(self, dataset: str, column: str, reason: str) -> bool:
+        """Mark a column as not to be trusted, in run.json; whether it was not so marked before."""
+        with self._condition:
+            doubts = self._identity.setdefault("untrusted", {}).setdefault(dataset, {})
+            if column in doubts:
+                return False
+            doubts[column] = reason
+        self.note(f"{dataset}: {column} is not to be trusted: {reason}")
+        return True
+
     def note(self, problem: str) -> None:
         """Remember what could not be recorded, in `problems` and in run.json."""
         if problem not in self.problems:

@@ -7,14 +7,17 @@ none waits for another.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
 from ...schedule import Schedule
+from ..columns import Column
 
 CAPACITY = 256
+_TAGS = 1 << 22  # a step's number modulo this is exact in float32
 _ARRAY_RING_BYTES = 32 << 20
 
 
@@ -50,23 +53,22 @@ class Cell:
 
 
 class Held:
-    """Values of the running step, NaN until the optimizer is called.
+    """Values of the running step, NaN until they are written.
 
-    A variable, because LossScaleOptimizer calls `apply` inside a tf.cond: no tensor leaves that.
+    A variable, because what runs inside a tf.cond or a tf.function of its own gives no tensor to the step.
     """
 
     def __init__(self, width: int, strategy: Any) -> None:
         self._nan = np.full(width, np.nan, np.float32)
         self._vector = Cell(self._nan, strategy)
 
-    @property
-    def nothing(self) -> Any:
-        """The values of a step at which none are taken."""
-        return tf.constant(self._nan)
-
     def write(self, vector: Any) -> None:
         """Take this step's values."""
         self._vector.here.assign(vector)
+
+    def write_part(self, start: int, values: Any) -> None:
+        """Take this step's values from place `start` on."""
+        self._vector.here[start : start + values.shape[0]].assign(values)
 
     def take(self) -> Any:
         """This step's values, which are then gone: a skipped step is to find NaN."""
@@ -77,56 +79,110 @@ class Held:
 
 
 class RowRing:
-    """The last `capacity` rows, one for every call.
+    """The last `capacity` rows of steps that were traced with the same columns.
 
     Args:
-        sums: names of values that are a sum over a batch, kept with their count: the mean over all
-            replicas is then exact.
-        norms: names of values that are the same on all replicas.
-        steps: the counter of steps; this ring lets it go on.
+        columns: the metrics and learning rates; `width` numbers each.
+        norms: the names of the variables whose gradient norms come after them; the same on all replicas.
+        capacity: the most rows.
+        strategy: TensorFlow's.
+    """
+
+    def __init__(self, columns: Sequence[Column], norms: Sequence[str], capacity: int, strategy: Any) -> None:
+        self.columns = tuple(columns)
+        self.norms = tuple(norms)
+        self._capacity = capacity
+        width = 1 + sum(column.width for column in columns) + len(norms)
+        self._rows = Cell(np.full((capacity, width), np.nan, np.float32), strategy)
+
+    def write(self, step: Any, parts: Sequence[Any], norms: Any) -> Any:
+        """Put the row of a step, counted from 0, into the ring; something to wait for."""
+        row = [tf.cast(step % _TAGS, tf.float32)[None]]
+        row += [tf.stack(list(parts))] if parts else []
+        row += [norms] if norms is not None else []
+        return self._rows.here.scatter_nd_update([[step % self._capacity]], [tf.concat(row, 0)])
+
+    def rows(self, start: int, end: int) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Which of these steps it has, and the row of each on every replica; of others anything."""
+        if start == end:
+            return np.zeros(0, bool), [np.zeros((0, self._rows.each[0].shape[1]), np.float32)]
+        replicas = [rows_between(cell.numpy(), start, end) for cell in self._rows.each]
+        present = replicas[0][:, 0] == (np.arange(start, end) % _TAGS).astype(np.float32)
+        return present, [rows[:, 1:] for rows in replicas]
+
+
+class StepRings:
+    """One row for every call of the train step, by the columns that its trace knew.
+
+    Another trace (for a last batch of another size, say) may know other columns: it has a ring of its own,
+    and each row says which step it is of.
+
+    Args:
+        steps: the counter of steps; this lets it go on.
         at_once: how many calls may come before the host can look.
         strategy: TensorFlow's.
     """
 
-    def __init__(
-        self, sums: Sequence[str], norms: Sequence[str], steps: Cell, at_once: int, strategy: Any
-    ) -> None:
-        self.metric_names = tuple(sums)
-        self.variable_names = tuple(norms)
+    def __init__(self, steps: Cell, at_once: int, strategy: Any) -> None:
         self.capacity = max(CAPACITY, 2 * at_once)
-        width = 2 * len(sums) + len(norms)
-        self._rows = Cell(np.full((self.capacity, width), np.nan, np.float32), strategy)
+        self._strategy = strategy
+        self._rings: dict[tuple[tuple[Column, ...], tuple[str, ...]], RowRing] = {}
         self._steps = steps
         self.steps_read = int(steps.numpy())
 
-    def write(self, sums: dict[str, tuple[Any, Any]], norms: Any, others: Sequence[Any]) -> None:
-        """Put this step's row into the ring, after `others` were done."""
-        nan = tf.constant(np.nan, tf.float32)
-        # By name: a later trace may know more metrics, or fewer, than the first.
-        pairs = [sums.get(name, (nan, nan)) for name in self.metric_names]
-        parts = [tf.stack([value for pair in pairs for value in pair])] if pairs else []
-        if norms is not None:
-            parts.append(norms)
-        step = self._steps.here.read_value()
-        written = list(others)
-        if parts:
-            where = [[step % self.capacity]]
-            written.append(self._rows.here.scatter_nd_update(where, [tf.concat(parts, 0)]))
+    def ring(self, columns: Sequence[Column], norms: Sequence[str]) -> RowRing:
+        """The ring for these columns; made where it is asked for first."""
+        layout = (tuple(columns), tuple(norms))
+        if layout not in self._rings:
+            with tf.init_scope():
+                self._rings[layout] = RowRing(columns, norms, self.capacity, self._strategy)
+        return self._rings[layout]
+
+    def write(self, ring: RowRing, parts: Sequence[Any], norms: Any, others: Sequence[Any]) -> None:
+        """Put this step's row into its ring, after `others` were done."""
+        written = [*others, ring.write(self._steps.here.read_value(), parts, norms)]
         # A step that fails half-way (its data pipeline, say) must not count.
         with tf.control_dependencies(written):
             self._steps.here.assign_add(1)
 
-    def drain(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """Metrics and norms of every new step, and how many before them were lost."""
+    def drain(self) -> DrainedRows:
+        """The rows of every new step."""
         steps = int(self._steps.numpy())
         start = max(self.steps_read, steps - self.capacity)
         lost, self.steps_read = start - self.steps_read, steps
-        replicas = [rows_between(v.numpy(), start, steps) for v in self._rows.each]
-        split = 2 * len(self.metric_names)
-        totals = sum(rows[:, 0:split:2] for rows in replicas)
-        counts = sum(rows[:, 1:split:2] for rows in replicas)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(totals / counts), replicas[0][:, split:], lost
+        count = steps - start
+        columns: dict[Column, np.ndarray] = {}
+        norms: dict[str, np.ndarray] = {}
+        for ring in self._rings.values():
+            present, replicas = ring.rows(start, steps)
+            at = 0
+            for column in ring.columns:
+                shares = [rows[:, at : at + column.width].astype(np.float64) for rows in replicas]
+                at += column.width
+                parts = columns.setdefault(column, np.full((count, column.width), np.nan))
+                parts[present] = column.of_replicas(shares)[present]
+            for name in ring.norms:
+                values = norms.setdefault(name, np.full(count, np.nan, np.float32))
+                values[present] = replicas[0][present, at]
+                at += 1
+        return DrainedRows(count, columns, norms, lost)
+
+
+@dataclass(frozen=True)
+class DrainedRows:
+    """What came out of the rings.
+
+    Args:
+        count: how many steps.
+        columns: the parts of each column, `(count, width)`; NaN where a step had none.
+        norms: by variable, `(count,)`.
+        lost: steps that were overwritten before anyone looked.
+    """
+
+    count: int
+    columns: dict[Column, np.ndarray]
+    norms: dict[str, np.ndarray]
+    lost: int
 
 
 class ArrayRing:

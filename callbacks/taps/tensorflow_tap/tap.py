@@ -1,31 +1,39 @@
 """TensorFlowTap: rings of variables that the compiled step writes.
 
 `set_model` comes before Keras builds its train function, so wrapping `train_step` there puts a few
-operations into the compiled step: after each one a row (the batch's own loss and metrics, the norm of
-each gradient) goes into a ring buffer that the host reads now and then. There is no second backward
+operations into the compiled step: after each one a row (what it returned, as values of its batch, and the
+norm of each gradient) goes into a ring buffer that the host reads now and then. There is no second backward
 pass, and nothing is read after every batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
+import numpy as np
 import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
+from numpy.typing import NDArray
 
 from tensorview_insitu.explain.shadows import Shadows
 
+from ...brief import brief
 from ...schedule import Schedule
+from ..columns import Column
 from ..tap import Drained, DrainedCopies, DrainedUpdates, Piece, Wanted
-from .listening import Heard, listening, printed_metrics
-from .rings import CAPACITY, ArrayRing, Cell, Held, RowRing
+from .applied import Applied, Optimizers, Sites
+from .logs import Logs, Nested, expected_columns
+from .rings import CAPACITY, ArrayRing, Cell, RowRing, StepRings
 from .sampling import Sampling
-from .updates import Update, norms
+from .updates import Update
+from .witness import Result, witnessed
 
-_LEARNING_RATE = "learning_rate"
 _ONCE = Schedule(every=1)
+_METRICS = "loss and metrics"
+_GRADIENTS = "gradients and updates"
+_T = TypeVar("_T")
 
 
 class TensorFlowTap:
@@ -41,23 +49,23 @@ class TensorFlowTap:
         self.problems: list[str] = []
         self._model = model
         self._wanted = wanted
-        self._optimizer = model.optimizer
-        # LossScaleOptimizer hands its inner optimizer gradients that are unscaled already.
-        self._inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         self._strategy = model.distribute_strategy
         self._replicas = self._strategy.num_replicas_in_sync
         self._shadows = Shadows()
         self._steps: Cell | None = None
-        self._norms: Held | None = None
         self._norm_names: tuple[str, ...] = ()
-        self._graph: Any = None  # of the step that is traced now
-        self._vector: Any = None  # its gradient norms, where they are in that graph
         self._sampling: Sampling | None = None  # of the gradient norms
-        self._ring: RowRing | None = None
+        self._rings: StepRings | None = None
+        self._of_replicas: RowRing | None = None
+        self._optimizers = Optimizers()
+        self._nested = Nested(self._strategy)
+        self._sites = Sites(self._strategy)
         self._initial: tuple[Sequence[Piece], ArrayRing] | None = None
         self._copies: list[tuple[Sequence[Piece], ArrayRing]] = []
         self._updates: list[Update] = []
+        self._allocated = False
         self._broken = False
+        self._without: set[str] = set()  # what is left out, because it failed
         self._train_functions: tuple[Any, Any] = (None, None)
         self._installed = False
         if self._replicas > 1 and not isinstance(self._strategy, tf.distribute.MirroredStrategy):
@@ -73,16 +81,15 @@ class TensorFlowTap:
     # ---- on the host
 
     def install(self) -> None:
-        """Wrap `train_step` and the optimizer's `apply`, and have Keras build its function anew."""
+        """Wrap `train_step`, and have Keras build its function anew."""
         model = self._model
         if self._broken:
             return
         if self._steps is None:
             self._steps = Cell(self._wanted.steps_before, self._strategy, tf.int64)
-        if self._replicas > 1 and self._ring is None:
+        if self._replicas > 1 and self._rings is None:
             # Keras builds a model for several replicas before this, and replicas cannot make variables.
-            self._guarded(self._allocate_before_the_first_step)
-        self._shadows.put(self._inner, "apply", self._with_norms(self._inner.apply))
+            self._guarded(self._allocate_for_replicas)
         self._shadows.put(model, "train_step", self._with_row(model.train_step))
         untapped, tapped = model.train_function, self._train_functions[1]
         still_valid = tapped is not None and untapped is self._train_functions[0]
@@ -97,17 +104,17 @@ class TensorFlowTap:
             return train_function
         if self._sampling is None or self._sampling.full is not train_function:
             self._sampling = Sampling(self._model, train_function)
-            self._sampling.count(self._wanted.steps_before if self._ring is None else self._ring.steps_read)
-            if self._ring is not None:
+            self._sampling.count(self._wanted.steps_before if self._rings is None else self._rings.steps_read)
+            if self._rings is not None:
                 self._sampling.settle(self._wanted.gradient_norms())
         return self._sampling.train_function
 
     def detach(self) -> None:
-        """Put `train_step` and `apply` back; the function that a running `fit` calls stays."""
+        """Put `train_step` back; the function that a running `fit` calls stays."""
         self._shadows.remove()
 
     def remove(self) -> None:
-        """Put `train_step`, `apply` and the train function back; when no `fit` is running."""
+        """Put `train_step` and the train function back; when no `fit` is running."""
         self.detach()
         if self._installed:
             self._installed = False
@@ -117,27 +124,34 @@ class TensorFlowTap:
 
     def drain(self) -> Drained | None:
         """What came since the last call."""
-        if self._ring is None:
+        if self._rings is None:
             return None
-        metrics, norms, lost = self._ring.drain()
+        rows = self._rings.drain()
         if self._sampling is not None:
-            self._sampling.count(self._ring.steps_read)
+            self._sampling.count(self._rings.steps_read)
         sources = ([self._initial] if self._initial is not None else []) + self._copies
+        values = self._values(rows.columns)
         drained = Drained(
-            count=len(metrics),
-            metric_names=self._ring.metric_names,
-            metrics=metrics,
-            variable_names=self._ring.variable_names,
-            gradient_norms=norms,
+            count=rows.count,
+            columns=rows.columns,
+            metric_names=tuple(values),
+            metrics=_table(rows.count, values),
+            variable_names=tuple(rows.norms),
+            gradient_norms=_table(rows.count, rows.norms),
             copies=[DrainedCopies(pieces, *ring.drain()) for pieces, ring in sources],
             updates=[DrainedUpdates(u.taking, u.variables, *u.ring.drain()) for u in self._updates],
-            lost=lost,
+            lost=rows.lost,
         )
         if any(ring.lost for ring in [*(ring for _, ring in sources), *(u.ring for u in self._updates)]):
             self._note(
                 "some arrays were overwritten before they were read: they are too large for every batch"
             )
         return drained
+
+    def updates_taken(self) -> int | None:
+        """How many updates the one optimizer says that it has done."""
+        optimizer = self._optimizers.once_a_step
+        return None if optimizer is None else int(optimizer.iterations.numpy())
 
     def thin(self, request: int, stride: int) -> None:
         """Copy the pieces of that request only at steps divisible by `stride`, from now on."""
@@ -148,108 +162,141 @@ class TensorFlowTap:
         """TensorFlow says OutOfRange where Python says StopIteration."""
         return isinstance(error, tf.errors.OutOfRangeError | StopIteration)
 
+    def _values(self, columns: Mapping[Column, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+        values: dict[str, NDArray[np.float64]] = {}
+        for column, parts in columns.items():
+            name = self._optimizers.recorded_name(column)
+            ours = column.values(parts)
+            # Steps that were traced apart may know the same number by other parts.
+            values[name] = np.where(np.isnan(ours), values.get(name, ours), ours)
+        return values
+
     # ---- inside the step: runs once per trace (or once per step with run_eagerly)
 
     def _with_row(self, train_step: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def tapped_train_step(data: Any) -> Any:
-            if self._broken:
+            step = None if self._broken else self._guarded(self._begin_step)
+            if step is None:
                 return train_step(data)
-            learning_rate = self._guarded(self._before_step)
-            with listening() as heard:
-                logs = train_step(data)
-            self._guarded(lambda: self._after_step(heard, learning_rate))
+            with witnessed(step):
+                try:
+                    logs = train_step(data)
+                finally:
+                    step.end()
+            if not self._broken:
+                self._guarded(lambda: self._after_step(step, logs))
             return logs
 
         return tapped_train_step
 
-    def _with_norms(self, apply: Callable[..., Any]) -> Callable[..., Any]:
-        # Keras' LossScaleOptimizer passes trainable_variables by keyword: the name stays.
-        def tapped_apply(grads: Any, trainable_variables: Any = None) -> Any:
-            grads = list(grads)
-            if not self._broken:
-                self._guarded(lambda: self._before_apply(grads, trainable_variables))
-            result = apply(grads, trainable_variables)
-            if not self._broken:
-                self._guarded(self._after_apply)
-            return result
-
-        return tapped_apply
-
-    def _guarded(self, do: Callable[[], Any]) -> Any:
+    def _guarded(self, do: Callable[[], _T]) -> _T | None:
         # Our own mistake must not end a training. What the step itself raises is not caught here.
         try:
             return do()
         except Exception as error:
             self._broken = True
-            self._note(f"batches are not recorded: {type(error).__name__}: {error}")
+            self._note(f"batches are not recorded: {brief(error)}")
+            return None
+
+    def unless_it_fails(self, part: str, do: Callable[[], _T]) -> _T | None:
+        """One thing that fails is one thing that is missing."""
+        if part in self._without:
+            return None
+        try:
+            return do()
+        except Exception as error:
+            self._without.add(part)
+            self._note(f"{part} are not recorded by batch: {brief(error)}")
             return None
 
     def _note(self, problem: str) -> None:
         if problem not in self.problems:
             self.problems.append(problem)
 
-    def _before_step(self) -> Any:
-        self._graph, self._vector = _current_graph(), None
-        if not self._wanted.metrics or self._optimizer is None:
-            return None
-        return tf.cast(tf.convert_to_tensor(self._optimizer.learning_rate), tf.float32)
+    def _begin_step(self) -> _Step:
+        for update in self._updates:
+            update.begin_step()
+        logs = None
+        if self._wanted.metrics:
+            logs = self.unless_it_fails(
+                _METRICS, lambda: Logs(self._model, self._nested, self._replicas, self._note)
+            )
+        applied = Applied(
+            self._optimizers,
+            self._sites,
+            self._wanted.name_of,
+            rates=self._wanted.metrics,
+            norms=self._wanted.gradient_norms is not None and not self._leaving_out,
+            replicas=self._replicas,
+        )
+        return _Step(self, logs, applied)
 
-    def _before_apply(self, grads: Sequence[Any], given: Any) -> None:
+    def before_apply(self, applied: Applied, optimizer: Any, grads: Sequence[Any], given: Any) -> None:
+        """An optimizer is about to be applied."""
         # The first moment at which a model that is built by its first step has all its variables,
         # and the last before they change.
-        if self._ring is None:
+        if not self._allocated:
             with tf.init_scope():
                 self._allocate_for_updates()
         if self._initial is not None:
             pieces, ring = self._initial
             ring.write_once(tf.constant(self._wanted.steps_before, tf.int64), lambda: _row(pieces))
-        taking_norms = self._norms is not None and not self._leaving_out
-        if not taking_norms and not self._updates:
-            return
-        if self._replicas > 1:
-            # Each replica has the gradient of its share of the batch: their sum is the batch's.
-            there = [i for i, gradient in enumerate(grads) if gradient is not None]
-            summed = tf.distribute.get_replica_context().all_reduce("SUM", [grads[i] for i in there])
-            grads = [summed[there.index(i)] if i in there else None for i in range(len(grads))]
-        variables = given if given is not None else self._inner._trainable_variables
-        scale = self._inner.loss_scale_factor
-        gradients = {
-            self._wanted.name_of(variable): gradient
-            for variable, gradient in zip(variables, grads, strict=True)
-            if gradient is not None
-        }
-        if taking_norms:
-            vector = norms([gradients.get(name) for name in self._norm_names])
-            vector = vector if scale is None else vector / tf.cast(scale, tf.float32)
-            # Inside a tf.cond (LossScaleOptimizer) no tensor leaves: a variable has to hold it.
-            self._vector = vector if _current_graph() is self._graph else None
-            if self._vector is None:
-                assert self._norms is not None
-                self._norms.write(vector)
+        variables = given if given is not None else optimizer._trainable_variables
+        gradients = applied.applying(optimizer, grads, variables)
         for update in self._updates:
-            update.before(gradients, scale, self._step())
+            update.before(gradients, optimizer.loss_scale_factor, self._step())
 
-    def _after_apply(self) -> None:
+    def after_apply(self) -> None:
+        """It was applied."""
         for update in self._updates:
             update.after(self._step())
 
-    def _after_step(self, heard: Heard, learning_rate: Any) -> None:
-        sums: dict[str, tuple[Any, Any]] = {}
-        if self._wanted.metrics:
-            sums = self._metric_sums(heard)
-            if learning_rate is not None and learning_rate.shape.rank == 0:
-                sums[_LEARNING_RATE] = (learning_rate, tf.constant(1.0))
-        if self._ring is None:
+    def _after_step(self, step: _Step, logs: Any) -> None:
+        found: list[tuple[Column, list[Any]]] = []
+        of_logs = step.logs
+        if of_logs is not None:
+            found += self.unless_it_fails(_METRICS, lambda: of_logs.columns(logs)) or []
+        step.given.finish()
+        self._optimizers.end_of_step(step.given)
+        found += step.given.rates()
+        for name in step.given.given_twice:
+            self._note(f"the gradient norm of {name} is that of the last of several gradients in a step")
+        if self._wanted.metrics and not step.given.rates():
+            self._note("no learning rate is recorded by batch: train_step applies no Keras optimizer")
+        if self._rings is None:
             with tf.init_scope():
-                self._allocate(tuple(sums))
-        assert self._ring is not None
-        step = self._step()
-        others = [ring.write(step, partial(_row, pieces)) for pieces, ring in self._copies]
-        others += [update.write(step) for update in self._updates]
-        vector = self._vector
-        if vector is None and self._norms is not None and self._ring.variable_names:
-            vector = self._norms.nothing if self._leaving_out else self._norms.take()
-        self._ring.write(sums, vector, others)
+                self._allocate()
+        assert self._rings is not None
+        at = self._step()
+        others = [ring.write(at, partial(_row, pieces)) for pieces, ring in self._copies]
+        others += [update.write(at) for update in self._updates]
+        ring = self._of_replicas or self._rings.ring(
+            [column for column, _ in found], self._names_of_norms(step.given)
+        )
+        parts = self._parts(ring, found)
+        self._rings.write(ring, parts, self._vector(ring, step.given), others)
+
+    def _names_of_norms(self, applied: Applied) -> tuple[str, ...]:
+        if self._wanted.gradient_norms is None:
+            return ()
+        if not self._leaving_out:
+            self._norm_names = applied.names(self._norm_names)
+        return self._norm_names
+
+    def _parts(self, ring: RowRing, found: Sequence[tuple[Column, list[Any]]]) -> list[Any]:
+        by_column = dict(found)
+        unknown = [column.name for column in by_column if column not in ring.columns]
+        if unknown:
+            self._note(f"{', '.join(unknown)} by batch is not recorded when several replicas train")
+        nothing = tf.constant(np.nan, tf.float32)
+        return [part for column in ring.columns for part in by_column.get(column, [nothing] * column.width)]
+
+    def _vector(self, ring: RowRing, applied: Applied) -> Any:
+        if not ring.norms:
+            return None
+        if self._leaving_out:
+            return tf.fill((len(ring.norms),), np.float32(np.nan))
+        return applied.norms(ring.norms)
 
     @property
     def _leaving_out(self) -> bool:
@@ -260,56 +307,48 @@ class TensorFlowTap:
         assert self._steps is not None
         return self._steps.here.read_value() + 1
 
-    def _metric_sums(self, heard: Heard) -> dict[str, tuple[Any, Any]]:
-        graph = _current_graph()
-        sums = {}
-        for name, metric in printed_metrics(self._model).items():
-            pairs = heard.get(id(metric), [])
-            # A metric updated inside a tf.cond or a loop lives in that graph: unreachable from here.
-            if pairs and all(_graph_of(value) is graph for pair in pairs for value in pair):
-                total = tf.add_n([tf.cast(pair[0], tf.float32) for pair in pairs])
-                sums[name] = (total, tf.add_n([tf.cast(pair[1], tf.float32) for pair in pairs]))
-            elif self._replicas > 1:
-                self._note(f"{name} has no value of one batch when several replicas train")
-            else:
-                result = metric.result()
-                if not isinstance(result, dict) and len(result.shape) == 0:
-                    sums[name] = (tf.cast(result, tf.float32), tf.constant(1.0))
-        return sums
-
     # ---- variables of our own
 
-    def _allocate_before_the_first_step(self) -> None:
+    def _allocate_for_replicas(self) -> None:
         if not all(layer.built for layer in self._model._flatten_layers(include_self=False)):
             raise ValueError("a model that several replicas train must be built before fit")
         self._allocate_for_updates()
-        metrics = tuple(printed_metrics(self._model)) if self._wanted.metrics else ()
-        scalar_rate = (
-            self._wanted.metrics and len(tf.convert_to_tensor(self._optimizer.learning_rate).shape) == 0
-        )
-        self._allocate((*metrics, *((_LEARNING_RATE,) if scalar_rate else ())))
+        self._allocate()
+        columns = expected_columns(self._model) if self._wanted.metrics else []
+        inner = getattr(self._model.optimizer, "inner_optimizer", self._model.optimizer)
+        if self._wanted.metrics and inner is not None:
+            columns.append(self._optimizers.column(inner))
+        assert self._rings is not None
+        self._of_replicas = self._rings.ring(columns, self._norm_names)
 
     def _allocate_for_updates(self) -> None:
+        self._allocated = True
         if self._initial is None and (pieces := self._wanted.initial()):
             ring = ArrayRing(_ONCE, sum(p.size for p in pieces), self._strategy, capacity=1)
             self._initial = (pieces, ring)
-        if self._wanted.gradient_norms is not None and self._norms is None:
+        if self._wanted.gradient_norms is not None:
             if self._sampling is not None:
                 self._sampling.settle(self._wanted.gradient_norms())
             self._norm_names = tuple(self._wanted.name_of(v) for v in self._model.trainable_variables)
-            self._norms = Held(len(self._norm_names), self._strategy)
-        if not self._updates:
-            requests = [(request, request.select()) for request in self._wanted.updates]
-            self._updates = [
-                Update(request, variables, self._wanted.name_of, self._strategy)
-                for request, variables in requests
-                if variables
-            ]
+        requests = [(request, request.select()) for request in self._wanted.updates]
+        self._updates = [
+            Update(request, variables, self._wanted.name_of, self._strategy)
+            for request, variables in requests
+            if variables
+        ]
 
-    def _allocate(self, metric_names: tuple[str, ...]) -> None:
+    def _allocate(self) -> None:
+        if not self._allocated:
+            self._allocate_for_updates()
+            if self._initial is not None:
+                self._initial = None
+                self._note(
+                    "the model as it was before training is not recorded: its first step builds it, "
+                    "and applies no Keras optimizer"
+                )
         at_once = int(getattr(self._model, "steps_per_execution", 1) or 1)
         assert self._steps is not None
-        self._ring = RowRing(metric_names, self._norm_names, self._steps, at_once, self._strategy)
+        self._rings = StepRings(self._steps, at_once, self._strategy)
         for request in self._wanted.copies:
             pieces = request.select()
             width = sum(piece.size for piece in pieces)
@@ -318,17 +357,64 @@ class TensorFlowTap:
             self._copies.append((pieces, ring))
         arrays = [ring for _, ring in self._copies] + [update.ring for update in self._updates]
         # All rings are read together: the one that is full first says when.
-        self.capacity = min([self._ring.capacity, *(ring.capacity for ring in arrays)])
+        self.capacity = min([self._rings.capacity, *(ring.capacity for ring in arrays)])
+
+
+class _Step:
+    """Witness of one step: what it does goes to its logs, and to what optimizers are given.
+
+    Args:
+        tap: the tap.
+        logs: takes what metrics do; None where nobody asks.
+        given: takes what optimizers are given.
+    """
+
+    def __init__(self, tap: TensorFlowTap, logs: Logs | None, given: Applied) -> None:
+        self.logs = logs
+        self.given = given
+        self._tap = tap
+
+    def end(self) -> None:
+        """The step has returned, or failed."""
+        self._of_metrics(lambda logs: logs.end())
+
+    def added(self, variable: Any, value: Any) -> None:
+        """`value` is about to be added to a variable."""
+        self._of_metrics(lambda logs: logs.added(variable, value))
+
+    def assigned(self, variable: Any) -> None:
+        """A variable is about to be given another value."""
+        self._of_metrics(lambda logs: logs.assigned(variable))
+
+    def reset(self, metric: keras.metrics.Metric) -> None:
+        """A metric begins anew."""
+        self._of_metrics(lambda logs: logs.reset(metric))
+
+    def resulted(self, result: Result) -> None:
+        """A metric said its result."""
+        self._of_metrics(lambda logs: logs.resulted(result))
+
+    def applying(self, optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any] | None) -> None:
+        """An optimizer is about to be applied."""
+        if gradients:  # Keras passes over an empty list
+            self._tap.unless_it_fails(
+                _GRADIENTS, lambda: self._tap.before_apply(self.given, optimizer, gradients, variables)
+            )
+
+    def applied(self, optimizer: Any) -> None:
+        """It was applied."""
+        self._tap.unless_it_fails(_GRADIENTS, self._tap.after_apply)
+
+    def _of_metrics(self, tell: Callable[[Logs], None]) -> None:
+        logs = self.logs
+        if logs is not None:
+            self._tap.unless_it_fails(_METRICS, lambda: tell(logs))
+
+
+def _table(count: int, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    return np.column_stack(list(columns.values())) if columns else np.zeros((count, 0))
 
 
 def _row(pieces: Sequence[Piece]) -> Any:
     values = [tf.reshape(tf.cast(piece.value(), tf.float32), (-1,)) for piece in pieces]
     return tf.concat(values, 0) if values else tf.zeros(0)
-
-
-def _current_graph() -> Any:
-    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-
-
-def _graph_of(value: Any) -> Any:
-    return None if tf.executing_eagerly() else getattr(value, "graph", None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
 from ...layers import LayerVariable
 from ..tap import FromUpdates
+from .graphs import current_graph
 from .rings import ArrayRing, Cell, Held
 
 
@@ -40,33 +42,29 @@ class Update:
         self._before = [
             Cell(np.zeros(v.variable.shape, np.float32), strategy) for v in self.variables * moves
         ]
+        self._kept: set[tuple[int, int]] = set()  # in this trace, by graph
+        self._applied_to: list[int] = []
+
+    def begin_step(self) -> None:
+        """A step is traced anew."""
+        self._kept = set()
 
     def before(self, gradients: Mapping[str, Any], scale: Any, step: Any) -> None:
-        """The optimizer is about to be called with these gradients, by name."""
+        """An optimizer is about to be applied to these gradients, by name."""
+        self._applied_to = [place for place, name in enumerate(self._names) if name in gradients]
         if self.taking == "update_norms":
-            self._when_due(step, self._keep_weights)
-            return
-
-        def take() -> None:
-            parts = []
-            for name, v, width in zip(self._names, self.variables, self._widths, strict=True):
-                gradient = gradients.get(name)
-                if gradient is None:
-                    parts.append(tf.fill((width,), tf.constant(np.nan, tf.float32)))
-                    continue
-                dense = tf.cast(tf.convert_to_tensor(gradient), tf.float32)
-                if scale is not None:
-                    dense = dense / tf.cast(scale, tf.float32)
-                if self.taking == "filter_gradient_norms":
-                    others = [axis for axis in range(len(dense.shape)) if axis != v.filter_axis]
-                    dense = tf.sqrt(tf.reduce_sum(tf.square(dense), others))
-                parts.append(tf.reshape(dense, (-1,)))
-            self._held.write(tf.concat(parts, 0))
-
-        self._when_due(step, take)
+            # What is applied twice in a step has moved by both together.
+            keys = {place: (place, id(current_graph())) for place in self._applied_to}
+            new = [place for place, key in keys.items() if key not in self._kept]
+            self._kept |= set(keys.values())
+            self._when_due(step, lambda: self._keep_weights(new))
+        else:
+            places = self._applied_to
+            parts = [partial(self._part, v, gradients.get(n), scale) for n, v in self._named()]
+            self._when_due(step, lambda: self._write({place: parts[place]() for place in places}))
 
     def after(self, step: Any) -> None:
-        """The optimizer was called."""
+        """It was applied."""
         if self.taking == "update_norms":
             self._when_due(step, self._write_moves)
 
@@ -85,16 +83,38 @@ class Update:
         else:
             tf.cond(due, and_zero, lambda: tf.constant(0))
 
-    def _keep_weights(self) -> None:
-        for v, cell in zip(self.variables, self._before, strict=True):
-            cell.here.assign(tf.cast(v.variable.value, tf.float32))
+    def _named(self) -> Iterator[tuple[str, LayerVariable]]:
+        return zip(self._names, self.variables, strict=True)
+
+    def _part(self, v: LayerVariable, gradient: Any, scale: Any) -> Any:
+        dense = tf.cast(tf.convert_to_tensor(gradient), tf.float32)
+        if scale is not None:
+            dense = dense / tf.cast(scale, tf.float32)
+        if self.taking == "filter_gradient_norms":
+            others = [axis for axis in range(len(dense.shape)) if axis != v.filter_axis]
+            dense = tf.sqrt(tf.reduce_sum(tf.square(dense), others))
+        return tf.reshape(dense, (-1,))
+
+    def _keep_weights(self, places: Sequence[int]) -> None:
+        for place in places:
+            self._before[place].here.assign(tf.cast(self.variables[place].variable.value, tf.float32))
 
     def _write_moves(self) -> None:
         vectors = []
-        for v, cell in zip(self.variables, self._before, strict=True):
-            before = cell.here.read_value()
-            vectors += [tf.cast(v.variable.value, tf.float32) - before, before]
-        self._held.write(norms(vectors))
+        for place in self._applied_to:
+            before = self._before[place].here.read_value()
+            vectors += [tf.cast(self.variables[place].variable.value, tf.float32) - before, before]
+        measured = norms(vectors) if vectors else None
+        self._write({place: measured[2 * n : 2 * n + 2] for n, place in enumerate(self._applied_to)})
+
+    def _write(self, parts: Mapping[int, Any]) -> None:
+        """Hold the values of some variables; of the others what is held, or nothing, stays."""
+        if len(parts) == len(self.variables):
+            self._held.write(tf.concat([parts[place] for place in range(len(parts))], 0))
+            return
+        starts = np.cumsum([0, *self._widths])
+        for place, part in parts.items():
+            self._held.write_part(int(starts[place]), tf.ensure_shape(part, (self._widths[place],)))
 
 
 def width_of(taking: str, v: LayerVariable) -> int:

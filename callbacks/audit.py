@@ -1,0 +1,154 @@
+"""Audit: at an epoch's end the recorder's own rows are held against what Keras reports.
+
+Both come from one training, by different ways: the rows from inside the compiled step, the report from
+Keras' own metrics. Where they differ, one of them is not what its name says, and the run says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tensorview_insitu.run import layout
+
+from .taps.columns import Column
+
+_SLACK = 64  # spacings of float32: sums in another order
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A column that is not to be trusted.
+
+    Args:
+        dataset: that has the column.
+        column: its name.
+        reason: why, in a sentence.
+    """
+
+    dataset: str
+    column: str
+    reason: str
+
+
+@dataclass
+class _Account:
+    """What was seen of one column in an epoch."""
+
+    column: Column
+    rows: int = 0
+    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    sizes: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    last: float = np.nan
+
+    def add(self, parts: NDArray[np.float64]) -> None:
+        state = self.column.sums(parts)
+        # A step that did not update the metric added nothing to it.
+        state = np.where(np.isnan(state).all(axis=1, keepdims=True), 0.0, state)
+        if not self.rows:
+            self.sums, self.sizes = np.zeros(state.shape[1]), np.zeros(state.shape[1])
+        self.sums = self.sums + state.sum(axis=0)
+        self.sizes = self.sizes + np.abs(state).sum(axis=0)
+        self.last = float(self.column.values(parts)[-1])
+        self.rows += len(parts)
+
+    def value(self) -> float:
+        """The epoch's value, by the same formula as a batch's."""
+        if self.column.kind == "mean":
+            total, count = self.sums
+            return float(total / count) if count else np.nan
+        assert self.column.finish is not None
+        return self.column.finish([float(part) for part in self.sums])
+
+    def agrees(self, value: float, reported: float) -> bool:
+        """Whether two numbers are the same but for rounding in the sums of an epoch."""
+        if np.isnan(value) or np.isnan(reported):
+            return bool(np.isnan(value) and np.isnan(reported))
+        if np.isinf(value) or np.isinf(reported):
+            return value == reported
+        # A sum of n numbers is off by n roundings at the most, each of the size of what was summed.
+        tolerance = self.column.epsilon * (_SLACK + self.rows)
+        scale = max(abs(value), abs(reported))
+        if self.column.kind == "mean" and self.sums.size and self.sums[1]:
+            scale = max(scale, float(self.sizes[0] / abs(self.sums[1])))
+        return abs(value - reported) <= tolerance * scale
+
+
+class Audit:
+    """Adds up rows over an epoch, and compares."""
+
+    def __init__(self) -> None:
+        self._epoch: dict[str, _Account] = {}
+        self._fit: dict[str, _Account] = {}
+        self._complete = True
+
+    def begin_fit(self) -> None:
+        """A `fit` begins."""
+        self._fit = {}
+
+    def begin_epoch(self) -> None:
+        """An epoch begins."""
+        self._epoch = {}
+        self._complete = True
+
+    def lost(self) -> None:
+        """Some steps of this epoch were not seen: nothing can be said of it."""
+        self._complete = False
+
+    def add(self, column: Column, parts: NDArray[np.float64]) -> None:
+        """Rows of one column, in order: `(rows, width)`."""
+        if len(parts):
+            for accounts in (self._epoch, self._fit):
+                accounts.setdefault(column.recorded_name, _Account(column)).add(parts)
+
+    def compare(self, reported: Mapping[str, float], epoch: int) -> list[Doubt]:
+        """Hold the epoch's rows against what Keras reports of it.
+
+        Args:
+            reported: the logs of the epoch's end.
+            epoch: its number.
+        """
+        doubts = []
+        for name, account in self._epoch.items() if self._complete else ():
+            keras = reported.get(account.column.name)
+            if keras is not None and (doubt := self._doubt(name, account, keras, epoch)) is not None:
+                doubts.append(doubt)
+        return doubts
+
+    def _doubt(self, name: str, account: _Account, keras: float, epoch: int) -> Doubt | None:
+        column = account.column
+        if column.kind in ("value", "running"):
+            if account.agrees(account.last, keras):
+                return None
+            return Doubt(
+                layout.EPOCH_SCALARS,
+                column.name,
+                f"Keras reported {keras:.6g} for epoch {epoch}, but the last train_step returned "
+                f"{account.last:.6g} under that name: Keras reports a metric of its own that the step does "
+                "not update",
+            )
+        mean = account.value()
+        if account.agrees(mean, keras):
+            return None
+        if self._fit[name].agrees(self._fit[name].value(), keras):
+            return Doubt(
+                layout.EPOCH_SCALARS,
+                column.name,
+                f"Keras reported {keras:.6g} for epoch {epoch}, which runs on over all epochs: the metric is "
+                f"not in model.metrics, so nothing resets it (this epoch's batches give {mean:.6g})",
+            )
+        if account.agrees(account.last, keras):
+            return Doubt(
+                layout.EPOCH_SCALARS,
+                column.name,
+                f"Keras reported {keras:.6g} for epoch {epoch}, which is the value of its last batch alone: "
+                f"the step resets the metric (the epoch's batches give {mean:.6g})",
+            )
+        return Doubt(
+            layout.BATCH_SCALARS,
+            name,
+            f"the batches of epoch {epoch} give {mean:.6g}, but Keras reported {keras:.6g}",
+        )

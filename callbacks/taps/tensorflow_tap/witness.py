@@ -1,0 +1,198 @@
+"""Witness: what a train step does with metrics and optimizers, wherever they hang.
+
+Users keep metrics and optimizers in attributes, lists, globals; Keras itself makes some as late as in the
+first step. So it is their classes that report, and only to a witness of the step that this thread traces
+(or runs). What they do stays Keras' alone: a witness is told what a variable is added, and is given the
+tensor that a metric's `result` returned; it changes neither.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import keras
+
+_here = threading.local()
+# It hands its inner optimizer gradients that are unscaled: that one reports.
+_DELEGATES = (keras.optimizers.LossScaleOptimizer,)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A tensor that a metric's `result` returned.
+
+    Args:
+        metric: the metric.
+        key: of the tensor, where the result is a dict.
+        value: the tensor.
+    """
+
+    metric: keras.metrics.Metric
+    key: str | None
+    value: Any
+
+
+class Witness(Protocol):
+    """What is told of a step while it runs."""
+
+    def added(self, variable: Any, value: Any) -> None:
+        """`value` is about to be added to a variable."""
+
+    def assigned(self, variable: Any) -> None:
+        """A variable is about to be given another value."""
+
+    def reset(self, metric: keras.metrics.Metric) -> None:
+        """A metric begins anew."""
+
+    def resulted(self, result: Result) -> None:
+        """A metric said its result."""
+
+    def applying(self, optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any] | None) -> None:
+        """An optimizer is about to be applied."""
+
+    def applied(self, optimizer: Any) -> None:
+        """It was applied."""
+
+
+@contextlib.contextmanager
+def witnessed(witness: Witness) -> Iterator[None]:
+    """While it lasts, what happens in this thread is told to the witness (of two recorders, to both)."""
+    for kind in (keras.metrics.Metric, keras.optimizers.Optimizer):
+        _have_report(kind)
+    before = _witnesses()
+    _here.witnesses = (*before, witness)
+    try:
+        yield
+    finally:
+        _here.witnesses = before
+
+
+@contextlib.contextmanager
+def unwitnessed() -> Iterator[None]:
+    """While it lasts, nobody is told: what follows is our own doing."""
+    before = _witnesses()
+    _here.witnesses = ()
+    try:
+        yield
+    finally:
+        _here.witnesses = before
+
+
+def _witnesses() -> tuple[Witness, ...]:
+    return getattr(_here, "witnesses", ())
+
+
+# ---- the methods that report: once wrapped, for good; without a witness they are what they were
+
+
+def _have_report(kind: type) -> None:
+    """Wrap the methods of a class and of all that derive from it, also of those that came since."""
+    for name, reporting in _REPORTING[_root(kind)].items():
+        # Of a root the inherited one too: Keras' optimizers have theirs from a private base.
+        method = kind.__dict__.get(name) or (getattr(kind, name) if kind in _REPORTING else None)
+        if callable(method) and not hasattr(method, "reports") and not issubclass(kind, _DELEGATES):
+            wrapped = functools.wraps(method)(reporting(method))
+            wrapped.__dict__["reports"] = True
+            setattr(kind, name, wrapped)
+    for derived in kind.__subclasses__():
+        _have_report(derived)
+
+
+def _root(kind: type) -> type:
+    return keras.metrics.Metric if issubclass(kind, keras.metrics.Metric) else keras.optimizers.Optimizer
+
+
+@contextlib.contextmanager
+def _outermost(what: str, subject: Any) -> Iterator[bool]:
+    """Whether no other method of that kind runs for this subject: one that overrides calls `super()`."""
+    running: set[tuple[str, int]] = _here.__dict__.setdefault("running", set())
+    key = (what, id(subject))
+    if key in running:
+        yield False
+        return
+    running.add(key)
+    try:
+        yield True
+    finally:
+        running.discard(key)
+
+
+def _result(result: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def reporting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        witnesses = _witnesses()
+        if not witnesses:
+            return result(self, *args, **kwargs)
+        with _outermost("result", self) as outermost:
+            value = result(self, *args, **kwargs)
+        if outermost:
+            parts = value.items() if isinstance(value, dict) else ((None, value),)
+            for key, part in parts:
+                for witness in witnesses:
+                    witness.resulted(Result(self, key, part))
+        return value
+
+    return reporting
+
+
+def _reset_state(reset_state: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def reporting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        witnesses = _witnesses()
+        with _outermost("reset", self) as outermost, unwitnessed():
+            value = reset_state(self, *args, **kwargs)
+        for witness in witnesses if outermost else ():
+            witness.reset(self)
+        return value
+
+    return reporting
+
+
+def _apply(apply: Callable[..., Any]) -> Callable[..., Any]:
+    # Keras' LossScaleOptimizer passes trainable_variables by keyword: the name stays.
+    def reporting(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
+        witnesses = _witnesses()
+        if not witnesses:
+            return apply(self, grads, trainable_variables)
+        grads = list(grads)
+        variables = None if trainable_variables is None else list(trainable_variables)
+        with _outermost("apply", self) as outermost:
+            for witness in witnesses if outermost else ():
+                witness.applying(self, grads, variables)
+            value = apply(self, grads, variables)
+            for witness in witnesses if outermost else ():
+                witness.applied(self)
+        return value
+
+    return reporting
+
+
+def _assign_add(assign_add: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def reporting(self: Any, value: Any) -> Any:
+        for witness in _witnesses():
+            witness.added(self, value)
+        with unwitnessed():  # it assigns the sum
+            return assign_add(self, value)
+
+    return reporting
+
+
+def _assign(assign: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def reporting(self: Any, value: Any) -> Any:
+        for witness in _witnesses():
+            witness.assigned(self)
+        return assign(self, value)
+
+    return reporting
+
+
+_REPORTING: dict[type, dict[str, Callable[..., Any]]] = {
+    keras.metrics.Metric: {"result": _result, "reset_state": _reset_state},
+    keras.optimizers.Optimizer: {"apply": _apply},
+}
+for _name, _reporting in {"assign_add": _assign_add, "assign": _assign}.items():
+    _method = getattr(keras.Variable, _name)
+    setattr(keras.Variable, _name, functools.wraps(_method)(_reporting(_method)))
