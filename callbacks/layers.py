@@ -92,7 +92,11 @@ class Names:
             for path, layer in walk(self._model):
                 for own in variables(path, layer):
                     self._known[id(own.variable)] = own.path
-        return self._known.setdefault(id(variable), variable.path)
+        if id(variable) not in self._known:  # no layer of this model has it
+            others = [name for name in self._known.values() if name.split("#")[0] == variable.path]
+            number = f"#{len(others) + 1}" if others else ""
+            self._known[id(variable)] = f"{variable.path}{number}"
+        return self._known[id(variable)]
 
 
 def described(model: keras.Model) -> list[dict[str, Any]]:

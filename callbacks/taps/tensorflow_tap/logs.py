@@ -18,11 +18,16 @@ import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 from tensorview_insitu.explain.shadows import Shadows
 
 from ..columns import Column, Kind
-from .graphs import Origin, current_graph, graph_of, origin, passed_through
+from .graphs import current_graph, graph_of, origin, passed_through
 from .rings import Cell
 from .witness import Result, unwitnessed
 
 Taken = Mapping[int, tuple[Any, Any]]
+# Where it cannot be known what a returned tensor is.
+_UNKNOWN = {
+    "call": "for it comes out of a function or condition inside train_step that updates metrics",
+    "whole": "for it is a whole number, and the model runs eagerly",
+}
 _MEAN_RESULT = keras.metrics.Mean.result
 
 
@@ -92,6 +97,7 @@ class Logs:
         self._nested = nested
         self._replicas = replicas
         self._note = note
+        self.not_updated: list[str] = []  # what the step returns of a metric that it does not update
         self._graph = current_graph()
         self._added: dict[int, list[Any]] = {}
         self._assigned: set[int] = set()
@@ -159,10 +165,10 @@ class Logs:
             return None
         source = self._source(name, value)
         if isinstance(source, str):
-            if source == "call":
+            if source in _UNKNOWN:
                 self._note(
-                    f"{name} is not recorded by batch: it comes out of a function or condition inside "
-                    "train_step that updates metrics, so it may be of one batch or run on over the epoch"
+                    f"{name} is not recorded by batch: it may be of one batch or run on over the epoch, and "
+                    f"nothing tells which, {_UNKNOWN[source]}"
                 )
                 return None
             if source == "batch" and self._replicas > 1:
@@ -179,7 +185,7 @@ class Logs:
         variables = metric.variables
         touched = [self._touched(variable, nested) for variable in variables]
         if variables and not any(touched):
-            self._note(f"{name} has no value of a batch: Keras prints it, but train_step does not update it")
+            self.not_updated.append(name)
             return None
         state = self._batch_state(metric, nested)
         running = Column(name, "running", 1), [scalar]
@@ -249,12 +255,12 @@ class Logs:
         found = origin(value, results, self._state_variables())
         return Result(*called, value) if found == "call" and called is not None else found
 
-    def _eager_origin(self, value: Any) -> Origin:
+    def _eager_origin(self, value: Any) -> str:
         state = [v.value for v in self._state_variables()]
         if not state:
             return "batch"
         if not value.dtype.is_floating:
-            return "call"  # no gradient tells where it comes from
+            return "whole"
         gradients = self._tape.gradient(value, state)
         return "batch" if all(gradient is None for gradient in gradients) else "state"
 

@@ -63,6 +63,8 @@ class TensorFlowTap:
         self._initial: tuple[Sequence[Piece], ArrayRing] | None = None
         self._copies: list[tuple[Sequence[Piece], ArrayRing]] = []
         self._updates: list[Update] = []
+        self._not_updated: set[str] = set()
+        self._updated: set[str] = set()
         self._allocated = False
         self._broken = False
         self._without: set[str] = set()  # what is left out, because it failed
@@ -129,6 +131,8 @@ class TensorFlowTap:
         rows = self._rings.drain()
         if self._sampling is not None:
             self._sampling.count(self._rings.steps_read)
+        for name in sorted(self._not_updated - self._updated):
+            self._note(f"{name} has no value of a batch: Keras prints it, but no train_step updates it")
         sources = ([self._initial] if self._initial is not None else []) + self._copies
         values = self._values(rows.columns)
         drained = Drained(
@@ -256,6 +260,8 @@ class TensorFlowTap:
         of_logs = step.logs
         if of_logs is not None:
             found += self.unless_it_fails(_METRICS, lambda: of_logs.columns(logs)) or []
+            self._not_updated |= set(of_logs.not_updated)
+            self._updated |= {column.name for column, _ in found}
         step.given.finish()
         self._optimizers.end_of_step(step.given)
         found += step.given.rates()

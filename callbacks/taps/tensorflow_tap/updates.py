@@ -104,7 +104,9 @@ class Update:
         for place in self._applied_to:
             before = self._before[place].here.read_value()
             vectors += [tf.cast(self.variables[place].variable.value, tf.float32) - before, before]
-        measured = norms(vectors) if vectors else None
+        if not vectors:
+            return
+        measured = norms(vectors)
         self._write({place: measured[2 * n : 2 * n + 2] for n, place in enumerate(self._applied_to)})
 
     def _write(self, parts: Mapping[int, Any]) -> None:

@@ -90,7 +90,7 @@ def _witnesses() -> tuple[Witness, ...]:
 # ---- the methods that report: once wrapped, for good; without a witness they are what they were
 
 
-def _have_report(kind: type) -> None:
+def _have_report(kind: Any) -> None:
     """Wrap the methods of a class and of all that derive from it, also of those that came since."""
     for name, reporting in _REPORTING[_root(kind)].items():
         # Of a root the inherited one too: Keras' optimizers have theirs from a private base.
@@ -103,7 +103,7 @@ def _have_report(kind: type) -> None:
         _have_report(derived)
 
 
-def _root(kind: type) -> type:
+def _root(kind: Any) -> Any:
     return keras.metrics.Metric if issubclass(kind, keras.metrics.Metric) else keras.optimizers.Optimizer
 
 
@@ -189,7 +189,7 @@ def _assign(assign: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return reporting
 
 
-_REPORTING: dict[type, dict[str, Callable[..., Any]]] = {
+_REPORTING: dict[Any, dict[str, Callable[..., Any]]] = {
     keras.metrics.Metric: {"result": _result, "reset_state": _reset_state},
     keras.optimizers.Optimizer: {"apply": _apply},
 }
