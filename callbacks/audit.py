@@ -84,19 +84,35 @@ class Audit:
         self._epoch: dict[str, _Account] = {}
         self._fit: dict[str, _Account] = {}
         self._complete = True
+        self._steps = 0
+        self._begun = 0
+        self._at_once = 1
+        self._updates: int | None = None
 
     def begin_fit(self) -> None:
         """A `fit` begins."""
         self._fit = {}
 
-    def begin_epoch(self) -> None:
-        """An epoch begins."""
+    def begin_epoch(self, updates: int | None) -> None:
+        """An epoch begins.
+
+        Args:
+            updates: how many the optimizer says that it has done; None where it does not tell.
+        """
         self._epoch = {}
         self._complete = True
+        self._steps = self._begun = 0
+        self._updates = updates
 
-    def lost(self) -> None:
-        """Some steps of this epoch were not seen: nothing can be said of it."""
-        self._complete = False
+    def begin_batches(self, count: int) -> None:
+        """Keras begins an execution of so many batches at the most."""
+        self._begun += count
+        self._at_once = count
+
+    def steps(self, count: int, lost: int) -> None:
+        """So many steps came out of the tap; of those lost before them nothing can be said."""
+        self._steps += count + lost
+        self._complete &= not lost
 
     def add(self, column: Column, parts: NDArray[np.float64]) -> None:
         """Rows of one column, in order: `(rows, width)`."""
@@ -117,6 +133,27 @@ class Audit:
             if keras is not None and (doubt := self._doubt(name, account, keras, epoch)) is not None:
                 doubts.append(doubt)
         return doubts
+
+    def compare_steps(self, updates: int | None, epoch: int) -> list[str]:
+        """Hold the number of rows against what Keras and its optimizer did; what differs, in sentences.
+
+        Args:
+            updates: how many the optimizer says that it has done.
+            epoch: its number.
+        """
+        found = []
+        # The last execution of several batches may have had fewer.
+        if not self._begun - self._at_once < self._steps <= self._begun and self._begun:
+            found.append(
+                f"in epoch {epoch} Keras ran {self._begun} batches, of which {self._steps} are recorded"
+            )
+        if updates is not None and self._updates is not None:
+            done = updates - self._updates
+            if done != self._steps:
+                found.append(
+                    f"in epoch {epoch} the optimizer did {done} updates, of which {self._steps} are recorded"
+                )
+        return found
 
     def _doubt(self, name: str, account: _Account, keras: float, epoch: int) -> Doubt | None:
         column = account.column

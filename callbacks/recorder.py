@@ -26,7 +26,7 @@ from tensorview_insitu.run.identity import FAILED, FINISHED, INTERRUPTED
 from tensorview_insitu.run.rows import Block, Rows
 from tensorview_insitu.run.writer import RunWriter, refuse_taken
 
-from .audit import Audit
+from .audit import Audit, Doubt
 from .blocks import copied_now, drained_rows, predicted_rows, step_rows, table_rows
 from .budget import Budget
 from .clock import Clock
@@ -41,12 +41,14 @@ from .quantities import (
     Metrics,
     Probed,
     Quantity,
+    UpdateNorms,
     UpdateQuantity,
 )
 from .render import Render
 from .taps.tap import Copies, Drained, Piece, PredictionTap, Tap, Wanted
 from .termination import Termination
 from .thinning import Thinner, step_stride
+from .weights_audit import WeightsAudit
 
 _DRAIN_SECONDS = 1.0
 _LAST_SECONDS = 1.5  # for what is left when the process is told to end
@@ -152,8 +154,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._tapped: list[Any] = []
         self._clock = Clock()
         self._audit = Audit()
-        self._updates_before: int | None = None
-        self._rows_of_epoch = 0
+        self._weights_audit = WeightsAudit() if self._quantity(UpdateNorms) is not None else None
         self._probed = [quantity for quantity in self.quantities if isinstance(quantity, Probed)]
         self._thinner = Thinner(budget, self.quantities)
         self._termination = Termination(weakref.WeakMethod(self._terminate))
@@ -220,6 +221,8 @@ class InSituRecorder(keras.callbacks.Callback):
         self._writer.resume()
         self._clock.begin_fit()
         self._audit.begin_fit()
+        if self._weights_audit is not None:
+            self._weights_audit.begin_fit()
         self._described = False
         if self._prediction_tap is not None:
             self._prediction_tap.remove()
@@ -238,7 +241,7 @@ class InSituRecorder(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Note which epoch the next batches belong to."""
         self._clock.begin_epoch(epoch)
-        self._begin_audit()
+        self._audit.begin_epoch(self._updates_taken())
         self._thinner.begin_epoch()
 
     @_never_stops_training
@@ -260,6 +263,7 @@ class InSituRecorder(keras.callbacks.Callback):
             self._record_batches(epoch_end=False)
             self._take_probed(due)
         self._clock.begin_batch(batch, at_once)
+        self._audit.begin_batches(at_once)
         self._pending_calls += at_once
 
     @_never_stops_training
@@ -511,9 +515,8 @@ class InSituRecorder(keras.callbacks.Callback):
         count = drained.count if drained is not None else self._clock.uncounted
         lost = drained.lost if drained is not None else 0
         if lost:
-            self._audit.lost()
             self._note(f"{lost} batches were overwritten before they were read")
-        self._rows_of_epoch += count + lost
+        self._audit.steps(count, lost)
         for column, parts in drained.columns.items() if drained is not None else ():
             self._audit.add(column, parts)
         if count and not self._described:
@@ -530,24 +533,20 @@ class InSituRecorder(keras.callbacks.Callback):
 
     # ---- what the recorder knows twice must agree
 
-    def _begin_audit(self) -> None:
-        self._audit.begin_epoch()
-        self._rows_of_epoch = 0
-        self._updates_before = self._tap.updates_taken() if self._tap is not None else None
+    def _updates_taken(self) -> int | None:
+        return self._tap.updates_taken() if self._tap is not None else None
 
     def _end_audit(self, logs: dict[str, Any]) -> None:
-        for doubt in self._audit.compare(_numbers(logs), self._clock.epoch):
+        self._distrust(self._audit.compare(_numbers(logs), self._clock.epoch))
+        if self._tap is not None and self._tap.works:
+            for sentence in self._audit.compare_steps(self._updates_taken(), self._clock.epoch):
+                self._note(sentence)
+
+    def _distrust(self, doubts: Sequence[Doubt]) -> None:
+        for doubt in doubts:
             assert self._writer is not None
             if self._writer.distrust(doubt.dataset, doubt.column, doubt.reason):
                 self._warn(f"{doubt.dataset}: {doubt.column} is not to be trusted: {doubt.reason}")
-        taken = self._tap.updates_taken() if self._tap is not None else None
-        if taken is not None and self._updates_before is not None:
-            updates = taken - self._updates_before
-            if updates != self._rows_of_epoch:
-                self._note(
-                    f"in epoch {self._clock.epoch} the optimizer took {updates} steps, of which "
-                    f"{self._rows_of_epoch} are recorded"
-                )
 
     def _epoch_scalars(self, logs: dict[str, Any]) -> dict[str, Rows]:
         if self._quantity(Metrics) is None:
@@ -560,6 +559,8 @@ class InSituRecorder(keras.callbacks.Callback):
         assert self._writer is not None
         if block or epoch_end:
             self._writer.write(block, epoch_end=epoch_end)
+        if self._weights_audit is not None:
+            self._distrust(self._weights_audit.observe(block))
         self._tell_problems()
 
     def _end(self, status: str) -> None:
