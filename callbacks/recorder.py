@@ -303,7 +303,7 @@ class InSituRecorder(keras.callbacks.Callback):
         """Record what a lone `evaluate` reports, and what the layers answer to the probe."""
         if self._training:
             return
-        known = _numbers(logs or {})
+        known = self._without_reserved(_numbers(logs or {}))
         if known:
             at = np.array([self._clock.step], np.int64)
             row = table_rows(at, list(known), np.array([list(known.values())]))
@@ -551,9 +551,14 @@ class InSituRecorder(keras.callbacks.Callback):
     def _epoch_scalars(self, logs: dict[str, Any]) -> dict[str, Rows]:
         if self._quantity(Metrics) is None:
             return {}
-        known = _numbers(logs)
+        known = self._without_reserved(_numbers(logs))
         row = np.array([[float(self._clock.epoch), *known.values()]])
         return {layout.EPOCH_SCALARS: table_rows(np.array([self._clock.step]), ["epoch", *known], row)}
+
+    def _without_reserved(self, numbers: dict[str, float]) -> dict[str, float]:
+        for name in set(numbers) & set(layout.STEPS_COLUMNS):
+            self._note(f"{name} is not recorded by epoch: the run's tables have a column of that name")
+        return {name: value for name, value in numbers.items() if name not in layout.STEPS_COLUMNS}
 
     def _write(self, block: Block, *, epoch_end: bool = False) -> None:
         assert self._writer is not None

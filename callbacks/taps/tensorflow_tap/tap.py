@@ -169,7 +169,7 @@ class TensorFlowTap:
     def _values(self, columns: Mapping[Column, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
         values: dict[str, NDArray[np.float64]] = {}
         for column, parts in columns.items():
-            name = self._optimizers.recorded_name(column)
+            name = self._optimizers.recorded_name(column, columns)
             ours = column.values(parts)
             # Steps that were traced apart may know the same number by other parts.
             values[name] = np.where(np.isnan(ours), values.get(name, ours), ours)
