@@ -6,13 +6,12 @@ import contextlib
 import math
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from tensorview_insitu.run import chunks, layout, segment
+from tensorview_insitu.run import layout, segment
 from tensorview_insitu.run.identity import read_identity
 from tensorview_insitu.run.parts import current_parts, segments
 from tensorview_insitu.run.publish import publish
@@ -58,10 +57,9 @@ def pack(
     def write(spool: Spool) -> None:
         with contextlib.ExitStack() as stack:
             sources = [stack.enter_context(segment.open_part(part.path)) for part in parts]
-            with h5py.File(spool, "w", libver=segment.LIBVER) as file:
-                segment.mark(file, run_id, parts[0].first, parts[-1].last)
-                large = _fill(file, sources, spool, progress)
-            chunks.write(spool, large)
+            file = stack.enter_context(segment.new_file(spool))
+            segment.mark(file, run_id, parts[0].first, parts[-1].last)
+            _fill(file, sources, spool, progress)
 
     publish(target, write, durable=durable)
     _remove_segments(folder)
@@ -70,43 +68,33 @@ def pack(
 
 def _fill(
     file: h5py.File, sources: list[h5py.File], spool: Spool, progress: Callable[[int, int], None]
-) -> list[chunks.Chunk]:
+) -> None:
     held = [segment.dataset_names(source) for source in sources]
     names = list(dict.fromkeys(name for some in held for name in some))
-    large: list[chunks.Chunk] = []
     for done, name in enumerate(names):
         having = [s for s, some in zip(sources, held, strict=True) if name in some]
         if "columns" in having[0][name].attrs:  # tables are small, and join by column
             segment.put(file, name, concatenate([segment.read(source, name) for source in having]))
         else:
-            large += _copy(file, name, having, spool)
+            _copy(file, name, having, spool)
+        spool.check()
         progress(done + 1, len(names))
-    return large
 
 
-def _copy(file: h5py.File, name: str, sources: list[h5py.File], spool: Spool) -> list[chunks.Chunk]:
-    lengths = [source[name].shape[0] for source in sources]
+def _copy(file: h5py.File, name: str, sources: list[h5py.File], spool: Spool) -> None:
     steps = np.concatenate([segment.steps_of(source, name) for source in sources])
     first = segment.read(sources[0], name, slice(0, 0))  # no row: HDF5 would keep its chunk in memory
     # A budget may have halved the later ones to float16.
     widest = np.result_type(*(source[name].dtype for source in sources))
     like = Rows(steps, first.values.astype(widest), first.attributes)
-    if segment.is_large(like):
-        rows = [
-            chunks.Stored(source[name], partial(segment.values, source, name), range(length))
-            for source, length in zip(sources, lengths, strict=True)
-        ]
-        return segment.put_large(file, name, like, rows, spool)
-    segment.create(file, name, like)
     row_bytes = math.prod(like.values.shape[1:]) * widest.itemsize
-    piece = max(1, _PIECE_BYTES // max(1, row_bytes))
-    start = 0
-    for source, length in zip(sources, lengths, strict=True):
-        for at in range(0, length, piece):
-            values = segment.values(source, name, slice(at, at + piece))
-            file[name][start + at : start + at + len(values)] = values
-        start += length
-    return []
+    count = max(1, _PIECE_BYTES // max(1, row_bytes))
+    pieces = (
+        segment.values(source, name, slice(at, at + count))
+        for source in sources
+        for at in range(0, source[name].shape[0], count)
+    )
+    segment.put_parts(file, name, like, pieces, spool)
 
 
 def _remove_segments(folder: Path) -> None:

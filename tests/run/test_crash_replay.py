@@ -32,8 +32,8 @@ w._TAIL_SECONDS = w._SEGMENT_SECONDS = 0.0
 def write(writer, first, last, epoch_every):
     for i in range(first, last + 1):
         rows = block(i, i)
-        if i % 100 == 0:  # so large that it goes to disk past HDF5
-            values = np.random.default_rng(i).random((1, 300, 256))
+        if i % 100 == 0:  # so large that it goes to disk while it is written
+            values = np.random.default_rng(i).random((1, 300, 512))
             rows["layers/large/kernel"] = Rows(np.array([i]), values, rows["layers/conv/kernel"].attributes)
         writer.write(rows, epoch_end=i % epoch_every == 0)
         end = time.monotonic() + 1
