@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 
 from tensorview_insitu.run import layout, segment
-from tensorview_insitu.run.identity import read_identity
-from tensorview_insitu.run.parts import current_parts, segments
+from tensorview_insitu.run.order import StepOrder
+from tensorview_insitu.run.parts import open_parts
 from tensorview_insitu.run.publish import publish
 from tensorview_insitu.run.rows import Rows, concatenate
 from tensorview_insitu.run.spool import Spool
@@ -38,12 +38,13 @@ def pack(
         The path of run.h5.
 
     Raises:
-        NotARunError: `folder` is no run.
+        NotARunError: `folder` is no run, or something is wrong with it; it is then as it was.
         OSError: too little free space, or a full disk; the run is then as it was.
     """
-    run_id = read_identity(folder)["run_id"]
-    parts = current_parts(folder)
-    target = folder / layout.PACKED_FILE
+    with contextlib.ExitStack() as stack:
+        found = open_parts(folder, stack)
+        found.refuse()
+    parts, target = found.parts, folder / layout.PACKED_FILE
     if not parts or [part.path for part in parts] == [target]:
         return target
     size = sum(part.path.stat().st_size for part in parts)
@@ -58,11 +59,11 @@ def pack(
         with contextlib.ExitStack() as stack:
             sources = [stack.enter_context(segment.open_part(part.path)) for part in parts]
             file = stack.enter_context(segment.new_file(spool))
-            segment.mark(file, run_id, parts[0].first, parts[-1].last)
+            segment.mark(file, found.identity["run_id"], parts[0].first, parts[-1].last)
             _fill(file, sources, spool, progress)
 
     publish(target, write, durable=durable)
-    _remove_segments(folder)
+    _remove([part.path for part in (*parts, *found.covered) if part.path != target])
     return target
 
 
@@ -71,8 +72,11 @@ def _fill(
 ) -> None:
     held = [segment.dataset_names(source) for source in sources]
     names = list(dict.fromkeys(name for some in held for name in some))
+    steps = StepOrder()
     for done, name in enumerate(names):
         having = [s for s, some in zip(sources, held, strict=True) if name in some]
+        for source in having:
+            steps.check(source, name, segment.steps_of(source, name))
         if "columns" in having[0][name].attrs:  # tables are small, and join by column
             segment.put(file, name, concatenate([segment.read(source, name) for source in having]))
         else:
@@ -97,10 +101,9 @@ def _copy(file: h5py.File, name: str, sources: list[h5py.File], spool: Spool) ->
     segment.put_parts(file, name, like, pieces, spool)
 
 
-def _remove_segments(folder: Path) -> None:
+def _remove(paths: list[Path]) -> None:
     # What cannot be removed is harmless: readers pass over what run.h5 holds.
     with contextlib.suppress(OSError):
-        for part in segments(folder):
-            part.path.unlink()
-        (folder / layout.SEGMENT_FOLDER / layout.TAIL_FILE).unlink(missing_ok=True)
-        (folder / layout.SEGMENT_FOLDER).rmdir()
+        for path in paths:
+            path.unlink(missing_ok=True)
+        paths[0].parent.rmdir()

@@ -48,7 +48,7 @@ def test_a_flipped_bit_in_any_dataset_is_found_and_named(copied_run, capsys):
 def test_a_missing_a_foreign_and_a_broken_segment_are_named(tmp_path):
     folder, other = segmented(tmp_path / "run"), segmented(tmp_path / "other")
     (folder / "segments/000001-000001.h5").unlink()
-    assert verify(folder).problems == ["segments 1 are missing"]
+    assert verify(folder).problems == [f"{folder} lacks segment 1"]
     layout.segment_file(folder, 1, 1).write_bytes(layout.segment_file(other, 1, 1).read_bytes())
     assert "belongs to another run" in verify(folder).problems[0]
     layout.segment_file(folder, 1, 1).write_bytes(b"not HDF5")
