@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tensorview_insitu.run import layout, segment
 from tensorview_insitu.run.errors import NotARunError, NotInRunError
 from tensorview_insitu.run.identity import current_status, read_identity
+from tensorview_insitu.run.order import StepOrder
 from tensorview_insitu.run.parts import open_parts
 from tensorview_insitu.run.rows import Rows, concatenate
 
@@ -291,10 +292,10 @@ class Run:
         end = None if count is None else first + count
 
         def look(files: list[h5py.File]) -> Rows | None:
-            parts, passed = [], 0
+            parts, passed, order = [], 0, StepOrder()
             for file in [file for file in files if isinstance(file.get(name), h5py.Dataset)]:
                 stop = None if end is None else max(0, end - passed)
-                parts += self._read(file, name, slice(max(0, first - passed), stop))
+                parts += self._read(file, name, order, slice(max(0, first - passed), stop))
                 passed += file[name].shape[0]
             return concatenate(parts) if parts else None
 
@@ -371,7 +372,8 @@ class Run:
         import pandas as pd
 
         def look(files: list[h5py.File]) -> Rows | None:
-            parts = [rows for file in files if name in file for rows in self._read(file, name)]
+            order = StepOrder()
+            parts = [rows for file in files if name in file for rows in self._read(file, name, order)]
             return concatenate(parts) if parts else None
 
         rows = self._looking(look, [name])
@@ -401,9 +403,11 @@ class Run:
         layers = ", ".join(held) or "none yet"
         return f'No layer "{layer}" in this run. It holds: {layers}.'
 
-    def _read(self, file: h5py.File, name: str, rows: slice = slice(None)) -> list[Rows]:
+    def _read(self, file: h5py.File, name: str, order: StepOrder, rows: slice = slice(None)) -> list[Rows]:
         with self._passing_over(Path(file.filename)):
-            return [segment.read(file, name, rows)]
+            found = segment.read(file, name, rows)
+            order.check(file, name, found.steps)
+            return [found]
         return []
 
     @contextlib.contextmanager
