@@ -10,6 +10,7 @@ from full_disk import fill_up
 from written import block
 
 from tensorview_insitu.run import pack as pack_module
+from tensorview_insitu.run import spool as spool_module
 from tensorview_insitu.run.pack import pack
 from tensorview_insitu.run.reader import Run
 from tensorview_insitu.run.rows import Rows
@@ -109,3 +110,14 @@ def test_a_disk_that_fills_up_while_packing_leaves_the_run_as_it_was(tmp_path, m
         pack(folder)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert len(sizes) == works + 1
+
+
+def test_packing_ends_with_the_first_dataset_that_the_disk_does_not_take(tmp_path, monkeypatch):
+    rows = Rows(np.arange(5), np.ones((5, 2)), {"columns": ["a", "b"]})
+    folder = written(tmp_path / "run", {f"quantities/{i}": rows for i in range(20)})
+    monkeypatch.setattr(spool_module, "_MEMORY_BYTES", 0)
+    told = []
+    fill_up(monkeypatch, 10)
+    with pytest.raises(OSError, match="No space left"):
+        pack(folder, lambda *progress: told.append(progress))
+    assert 0 < len(told) < 19
