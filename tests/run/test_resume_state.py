@@ -14,8 +14,10 @@ SHAPES = {"layers/conv/kernel": (3, 2), "scalars/batch": (1,), "steps": (4,)}
 
 
 def epoch_end(step, epoch):
-    table = np.array([[0.5, epoch, 0.25]])
-    return {"scalars/epoch": Rows(np.array([step]), table, {"columns": ["loss", "epoch", "val_loss"]})}
+    table = np.array([[0.5, epoch - 1, 0.25], [0.5, epoch, 0.25]])
+    return {
+        "scalars/epoch": Rows(np.array([step - 1, step]), table, {"columns": ["loss", "epoch", "val_loss"]})
+    }
 
 
 def written(folder, *blocks):
@@ -37,7 +39,7 @@ def test_it_stopped_after_the_last_whole_epoch_and_the_last_step_of_any(tmp_path
     folder = written(tmp_path / "run", block(1, 5) | epoch_end(5, 1), epoch_end(9, 2), block(10, 12))
     state = state_of(folder)
     assert (state.next_segment, state.step, state.epoch) == (3, 12, 2)
-    assert state.rows == dict.fromkeys(SHAPES, 8) | {"scalars/epoch": 2}
+    assert state.rows == dict.fromkeys(SHAPES, 8) | {"scalars/epoch": 4}
     assert state.shapes == SHAPES | {"scalars/epoch": (3,)}
     early = state_of(written(tmp_path / "early", block(1, 5), epoch_end(9, 1)))
     assert (early.step, early.epoch) == (9, 1)
