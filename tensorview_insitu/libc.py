@@ -1,4 +1,4 @@
-"""Two calls of the C library that Python does not offer; where it lacks them, nothing happens."""
+"""A call of the C library that Python does not offer; where it is missing, nothing happens."""
 
 from __future__ import annotations
 
@@ -7,22 +7,15 @@ from functools import cache
 from typing import Any
 
 
-def allocate(descriptor: int, size: int) -> None:
-    """Ask the disk for room for a file of so many bytes at once; writing then costs less.
-
-    Where it has no room, or cannot do that, nothing is said: writing will tell. This is not
-    `os.posix_fallocate`, which writes into every block where a file system cannot.
-    """
-    if (fallocate := _found("fallocate")) is not None:
-        fallocate(descriptor, 0, ctypes.c_long(0), ctypes.c_long(size))
-
-
 def give_memory_back() -> None:
     """Give the system what was freed between things that are still used."""
-    if (malloc_trim := _found("malloc_trim")) is not None:
+    if (malloc_trim := _malloc_trim()) is not None:
         malloc_trim(ctypes.c_size_t(0))
 
 
 @cache
-def _found(name: str) -> Any:
-    return getattr(ctypes.CDLL(None), name, None)
+def _malloc_trim() -> Any:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another C library; Windows knows no CDLL(None)
+        return None

@@ -1,12 +1,12 @@
-"""Datasets and what they say of themselves, by HDF5's own functions.
+"""Datasets and what they say of themselves, by h5py's low-level functions (https://api.h5py.org).
 
-h5py's comfortable ones take four to eight times as long, and a training waits for Python's lock meanwhile.
+The high-level ones take four to eight times as long, and a training waits for Python's lock meanwhile.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -22,8 +22,6 @@ def create(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     chunk: tuple[int, ...] | None,
-    *,
-    allocate: bool = False,
 ) -> h5d.DatasetID:
     """Make a dataset.
 
@@ -33,7 +31,6 @@ def create(
         shape: of the dataset.
         dtype: of its values.
         chunk: shape of its chunks, which carry fletcher32; None: it has none, and no checksum.
-        allocate: write all chunks, as zeros, at once.
 
     Returns:
         It; write it with `write`.
@@ -43,9 +40,6 @@ def create(
     if chunk is not None:
         how.set_chunk(chunk)
         how.set_fletcher32()
-    if allocate:
-        how.set_alloc_time(h5d.ALLOC_TIME_EARLY)
-        how.set_fill_time(h5d.FILL_TIME_ALLOC)
     space = h5s.create_simple(shape)
     return h5d.create(file.id, name.encode(), h5t.py_create(dtype, logical=True), space, how, _links())
 
@@ -62,6 +56,47 @@ def write(dataset: h5d.DatasetID, values: NDArray[Any]) -> None:
     """Write all values of a dataset."""
     if values.size:
         dataset.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(values))
+
+
+def write_rows(dataset: h5d.DatasetID, parts: Iterable[NDArray[Any]], check: Callable[[], None]) -> None:
+    """Write consecutive rows of a dataset, whole chunks at a time; those that lie together are not copied.
+
+    Args:
+        dataset: with chunks.
+        parts: its rows, part after part; each is taken when the one before is written.
+        check: called after each piece; raises if it is no use to go on.
+    """
+    place = dataset.get_space()
+    written = 0
+    for piece in whole_chunks(parts, dataset.get_create_plist().get_chunk()[0]):
+        place.select_hyperslab((written, *(0 for _ in piece.shape[1:])), piece.shape)
+        values = np.ascontiguousarray(piece, dataset.dtype)  # HDF5 would convert bit by bit
+        dataset.write(h5s.create_simple(piece.shape), place, values)
+        written += len(piece)
+        check()
+
+
+def whole_chunks(parts: Iterable[NDArray[Any]], rows: int) -> Iterator[NDArray[Any]]:
+    """Consecutive rows, in pieces of a multiple of so many; fewer at the end."""
+    begun: list[NDArray[Any]] = []
+    missing = rows
+    for part in parts:
+        start = 0
+        while start < len(part):
+            left = len(part) - start
+            count = left - left % rows if not begun and left >= rows else min(missing, left)
+            piece = part[start : start + count]
+            start += count
+            if count >= rows:
+                yield piece
+                continue
+            begun.append(piece)
+            missing -= count
+            if not missing:
+                yield np.concatenate(begun)
+                begun, missing = [], rows
+    if begun:
+        yield np.concatenate(begun)
 
 
 def describe(thing: h5f.FileID | h5d.DatasetID, attributes: Mapping[str, Any]) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import shutil
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
-from tensorview_insitu.run import chunks, layout, segment
-from tensorview_insitu.run.identity import read_identity
-from tensorview_insitu.run.parts import current_parts, segments
+from tensorview_insitu.run import layout, segment
+from tensorview_insitu.run.order import StepOrder
+from tensorview_insitu.run.parts import open_parts
 from tensorview_insitu.run.publish import publish
 from tensorview_insitu.run.rows import Rows, concatenate
 from tensorview_insitu.run.spool import Spool
@@ -39,12 +41,13 @@ def pack(
         The path of run.h5.
 
     Raises:
-        NotARunError: `folder` is no run.
+        NotARunError: `folder` is no run, or something is wrong with it; it is then as it was.
         OSError: too little free space, or a full disk; the run is then as it was.
     """
-    run_id = read_identity(folder)["run_id"]
-    parts = current_parts(folder)
-    target = folder / layout.PACKED_FILE
+    with contextlib.ExitStack() as stack:
+        found = open_parts(folder, stack)
+        found.refuse()
+    parts, target = found.parts, folder / layout.PACKED_FILE
     if not parts or [part.path for part in parts] == [target]:
         return target
     size = sum(part.path.stat().st_size for part in parts)
@@ -58,61 +61,64 @@ def pack(
     def write(spool: Spool) -> None:
         with contextlib.ExitStack() as stack:
             sources = [stack.enter_context(segment.open_part(part.path)) for part in parts]
-            with h5py.File(spool, "w", libver=segment.LIBVER) as file:
-                segment.mark(file, run_id, parts[0].first, parts[-1].last)
-                large = _fill(file, sources, spool, progress)
-            chunks.write(spool, large)
+            file = stack.enter_context(segment.new_file(spool))
+            segment.mark(file, found.identity["run_id"], parts[0].first, parts[-1].last)
+            _fill(file, sources, spool, found.identity.get("untrusted", {}), progress)
 
     publish(target, write, durable=durable)
-    _remove_segments(folder)
+    _remove([part.path for part in (*parts, *found.covered) if part.path != target])
     return target
 
 
 def _fill(
-    file: h5py.File, sources: list[h5py.File], spool: Spool, progress: Callable[[int, int], None]
-) -> list[chunks.Chunk]:
+    file: h5py.File,
+    sources: list[h5py.File],
+    spool: Spool,
+    untrusted: Mapping[str, Mapping[str, str]],
+    progress: Callable[[int, int], None],
+) -> None:
     held = [segment.dataset_names(source) for source in sources]
     names = list(dict.fromkeys(name for some in held for name in some))
-    large: list[chunks.Chunk] = []
+    steps = StepOrder()
     for done, name in enumerate(names):
         having = [s for s, some in zip(sources, held, strict=True) if name in some]
-        if "columns" in having[0][name].attrs:  # tables are small, and join by column
-            segment.put(file, name, concatenate([segment.read(source, name) for source in having]))
+        for source in having:
+            steps.check(source, name, segment.steps_of(source, name))
+        about = {k: value for source in having for k, value in segment.attributes(source, name).items()}
+        if name in untrusted:  # so that it is told where only this file is looked at
+            about["untrusted"] = json.dumps(untrusted[name])
+        if "columns" in about:  # tables are small, and join by column
+            rows = concatenate([segment.read(source, name) for source in having])
+            segment.put(
+                file, name, replace(rows, attributes={**about, "columns": rows.attributes["columns"]})
+            )
         else:
-            large += _copy(file, name, having, spool)
+            _copy(file, name, having, about, spool)
+        spool.check()
         progress(done + 1, len(names))
-    return large
 
 
-def _copy(file: h5py.File, name: str, sources: list[h5py.File], spool: Spool) -> list[chunks.Chunk]:
-    lengths = [source[name].shape[0] for source in sources]
+def _copy(
+    file: h5py.File, name: str, sources: list[h5py.File], attributes: Mapping[str, Any], spool: Spool
+) -> None:
     steps = np.concatenate([segment.steps_of(source, name) for source in sources])
     first = segment.read(sources[0], name, slice(0, 0))  # no row: HDF5 would keep its chunk in memory
     # A budget may have halved the later ones to float16.
     widest = np.result_type(*(source[name].dtype for source in sources))
-    like = Rows(steps, first.values.astype(widest), first.attributes)
-    if segment.is_large(like):
-        rows = [
-            chunks.Stored(source[name], partial(segment.values, source, name), range(length))
-            for source, length in zip(sources, lengths, strict=True)
-        ]
-        return segment.put_large(file, name, like, rows, spool)
-    segment.create(file, name, like)
+    like = Rows(steps, first.values.astype(widest), attributes)
     row_bytes = math.prod(like.values.shape[1:]) * widest.itemsize
-    piece = max(1, _PIECE_BYTES // max(1, row_bytes))
-    start = 0
-    for source, length in zip(sources, lengths, strict=True):
-        for at in range(0, length, piece):
-            values = segment.values(source, name, slice(at, at + piece))
-            file[name][start + at : start + at + len(values)] = values
-        start += length
-    return []
+    count = max(1, _PIECE_BYTES // max(1, row_bytes))
+    pieces = (
+        segment.values(source, name, slice(at, at + count))
+        for source in sources
+        for at in range(0, source[name].shape[0], count)
+    )
+    segment.put_parts(file, name, like, pieces, spool)
 
 
-def _remove_segments(folder: Path) -> None:
+def _remove(paths: list[Path]) -> None:
     # What cannot be removed is harmless: readers pass over what run.h5 holds.
     with contextlib.suppress(OSError):
-        for part in segments(folder):
-            part.path.unlink()
-        (folder / layout.SEGMENT_FOLDER / layout.TAIL_FILE).unlink(missing_ok=True)
-        (folder / layout.SEGMENT_FOLDER).rmdir()
+        for path in paths:
+            path.unlink(missing_ok=True)
+        paths[0].parent.rmdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def publish(path: Path, content: Content, *, durable: bool = False) -> None:
         with io.FileIO(temporary, "w+") as file:
             if callable(content):
                 spool = Spool(file)
-                content(spool)
+                _undisturbed(spool, content)
                 spool.finish()
             else:
                 write_at(file, content, 0)
@@ -45,12 +46,59 @@ def publish(path: Path, content: Content, *, durable: bool = False) -> None:
         raise
 
 
+def _undisturbed(spool: Spool, content: Callable[[Spool], None]) -> None:
+    """Call `content` where no signal reaches it.
+
+    Python answers signals in the main thread. An exception (Ctrl-C) out of what HDF5 calls back would leave
+    its file open, and crash the interpreter when that is closed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        content(spool)
+        return
+    errors: list[BaseException] = []
+    ended = threading.Event()
+
+    def work() -> None:
+        try:
+            spool.check()
+            content(spool)
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            ended.set()
+
+    thread = threading.Thread(target=work, name="tensorview-insitu publish")
+    interrupted = False
+    try:
+        thread.start()
+    except RuntimeError:  # the interpreter is ending, or there are too many threads
+        work()
+    except BaseException as error:
+        spool.fail(error)
+        interrupted = True
+    while True:
+        try:
+            # Interrupted while it was started, a thread may never begin.
+            while not ended.wait(1.0):
+                if interrupted and not thread.is_alive():
+                    break
+            break
+        except BaseException as error:
+            spool.fail(error)
+            interrupted = True
+    spool.check()
+    if errors:
+        raise errors.pop()
+
+
 def sync(path: Path) -> None:
     """Wait until the disk has a file, or the names in a folder: a rename is not there before that.
 
     Raises:
         OSError: it cannot.
     """
+    if os.name == "nt":  # Windows opens no folder
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

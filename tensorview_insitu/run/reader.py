@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from tensorview_insitu.run import layout, segment
 from tensorview_insitu.run.errors import NotARunError, NotInRunError
 from tensorview_insitu.run.identity import current_status, read_identity
-from tensorview_insitu.run.parts import current_parts
+from tensorview_insitu.run.order import StepOrder
+from tensorview_insitu.run.parts import open_parts
 from tensorview_insitu.run.rows import Rows, concatenate
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class Run:
 
         Args:
             path: the folder.
-            skip_damaged: pass over what cannot be read, and remember it in `damaged`, by file; without,
-                it is a NotARunError where it is met.
+            skip_damaged: pass over what cannot be read, does not belong there, or is missing, and remember
+                it in `damaged`, by file; without, it is a NotARunError where it is met.
 
         Raises:
             FileNotFoundError: there is nothing at `path`.
@@ -292,14 +292,14 @@ class Run:
         end = None if count is None else first + count
 
         def look(files: list[h5py.File]) -> Rows | None:
-            parts, passed = [], 0
+            parts, passed, order = [], 0, StepOrder()
             for file in [file for file in files if isinstance(file.get(name), h5py.Dataset)]:
                 stop = None if end is None else max(0, end - passed)
-                parts += self._read(file, name, slice(max(0, first - passed), stop))
+                parts += self._read(file, name, order, slice(max(0, first - passed), stop))
                 passed += file[name].shape[0]
             return concatenate(parts) if parts else None
 
-        rows = self._looking(look)
+        rows = self._looking(look, [name])
         if rows is None:
             raise NotInRunError(self._not_recorded(name, layer, variable))
         about = rows.attributes
@@ -372,10 +372,11 @@ class Run:
         import pandas as pd
 
         def look(files: list[h5py.File]) -> Rows | None:
-            parts = [rows for file in files if name in file for rows in self._read(file, name)]
+            order = StepOrder()
+            parts = [rows for file in files if name in file for rows in self._read(file, name, order)]
             return concatenate(parts) if parts else None
 
-        rows = self._looking(look)
+        rows = self._looking(look, [name])
         if rows is None:
             columns = layout.STEPS_COLUMNS if name == layout.STEPS else ("step",)
             return pd.DataFrame({c: pd.Series(dtype=np.float64) for c in columns})
@@ -402,14 +403,11 @@ class Run:
         layers = ", ".join(held) or "none yet"
         return f'No layer "{layer}" in this run. It holds: {layers}.'
 
-    def _opened(self, path: Path, stack: contextlib.ExitStack) -> list[h5py.File]:
-        with self._passing_over(path):
-            return [stack.enter_context(segment.open_part(path))]
-        return []
-
-    def _read(self, file: h5py.File, name: str, rows: slice = slice(None)) -> list[Rows]:
+    def _read(self, file: h5py.File, name: str, order: StepOrder, rows: slice = slice(None)) -> list[Rows]:
         with self._passing_over(Path(file.filename)):
-            return [segment.read(file, name, rows)]
+            found = segment.read(file, name, rows)
+            order.check(file, name, found.steps)
+            return [found]
         return []
 
     @contextlib.contextmanager
@@ -421,7 +419,12 @@ class Run:
                 raise
             self.damaged[path] = str(error)
 
-    def _looking(self, look: Callable[[list[h5py.File]], _T]) -> _T:
+    def _meet(self, problems: Mapping[Path, str]) -> None:
+        for path, problem in problems.items():
+            with self._passing_over(path):
+                raise NotARunError(problem)
+
+    def _looking(self, look: Callable[[list[h5py.File]], _T], names: Sequence[str] | None = None) -> _T:
         # A writer may merge or pack files away, or publish a new tail, between the listing and the
         # opening: then one is gone, or those that were opened do not follow on each other. As long as
         # it goes on doing so, the next look may find a quiet moment.
@@ -430,13 +433,12 @@ class Run:
             last = looks == _LOOKS - 1 or time.monotonic() > end
             try:
                 with contextlib.ExitStack() as stack:
-                    parts = current_parts(self.folder, self.damaged if self._skips else None)
-                    files = [file for part in parts for file in self._opened(part.path, stack)]
-                    missing = [] if self.damaged else _missing(files)
-                    if not missing or last:
-                        if missing:
-                            warnings.warn(f"{self.folder} lacks segments {missing}", stacklevel=3)
-                        return look(files)
+                    found = open_parts(self.folder, stack)
+                    self._meet(found.problems)
+                    lacking = found.lacking(names)
+                    if last or lacking.keys() <= self.damaged.keys():
+                        self._meet(lacking)
+                        return look(found.in_order())
             except FileNotFoundError:
                 if last:
                     raise
@@ -453,13 +455,3 @@ def _changed_at(folder: Path) -> int:
         return folder.stat().st_mtime_ns
     except FileNotFoundError:  # packing took it away
         return 0
-
-
-def _missing(files: list[h5py.File]) -> list[int]:
-    """The numbers of the segments that are not in these files, but before the last that is."""
-    expected = 0
-    missing: list[int] = []
-    for file in files:
-        missing += range(expected, int(file.attrs["first"]))
-        expected = int(file.attrs["last"]) + 1
-    return missing

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
+
 from tensorview_insitu.run import layout, segment
-from tensorview_insitu.run.parts import current_parts
+from tensorview_insitu.run.parts import open_parts
 
 
 @dataclass(frozen=True)
@@ -18,11 +22,15 @@ class State:
         next_segment: the number of the next segment.
         step: its last step.
         epoch: its last whole epoch.
+        rows: how many each dataset has.
+        shapes: of one row of each dataset.
     """
 
     next_segment: int
     step: int
     epoch: int
+    rows: dict[str, int]
+    shapes: dict[str, tuple[int, ...]]
 
 
 def state_of(folder: Path) -> State:
@@ -31,24 +39,39 @@ def state_of(folder: Path) -> State:
     The tail of a run whose process died becomes a segment: what it holds is to stay.
 
     Raises:
-        NotARunError: a file of it is damaged.
+        NotARunError: something is wrong with it.
         OSError: the folder cannot be written.
     """
     for leftover in [*folder.glob(".*.tmp"), *(folder / layout.SEGMENT_FOLDER).glob(".*.tmp")]:
         leftover.unlink()
-    number, step, epoch = 0, 0, 0
-    for part in current_parts(folder):
-        if part.path.name == layout.TAIL_FILE:
+    with contextlib.ExitStack() as stack:
+        found = open_parts(folder, stack)
+        found.refuse()
+    for part in found.parts:
+        if part.is_tail:
             os.replace(part.path, layout.segment_file(folder, part.first, part.last))
-        number = max(number, part.last + 1)
-    for part in current_parts(folder):
-        with segment.open_part(part.path) as file:
-            for name in (layout.STEPS, layout.EPOCH_SCALARS):
-                rows = segment.read(file, name) if name in file else None
-                if rows is None or not len(rows.steps):
-                    continue
-                step = max(step, int(rows.steps[-1]))
-                if name == layout.EPOCH_SCALARS:
-                    column = list(rows.attributes["columns"]).index("epoch")
-                    epoch = max(epoch, int(rows.values[-1, column]))
-    return State(number, step, epoch)
+    with contextlib.ExitStack() as stack:
+        found = open_parts(folder, stack)
+        rows: Counter[str] = Counter()
+        shapes: dict[str, tuple[int, ...]] = {}
+        step, epoch = 0, 0
+        for file in found.in_order():
+            for name in segment.dataset_names(file):
+                count, *shape = file[name].shape
+                rows[name] += count
+                shapes[name] = tuple(shape)
+            step, epoch = max(step, _last_step(file)), max(epoch, _last_epoch(file))
+    return State(max((part.last + 1 for part in found.parts), default=0), step, epoch, dict(rows), shapes)
+
+
+def _last_step(file: h5py.File) -> int:
+    steps = [segment.steps_of(file, name) for name in (layout.STEPS, layout.EPOCH_SCALARS) if name in file]
+    return max((int(each[-1]) for each in steps if len(each)), default=0)
+
+
+def _last_epoch(file: h5py.File) -> int:
+    if layout.EPOCH_SCALARS not in file:
+        return 0
+    rows = segment.read(file, layout.EPOCH_SCALARS)
+    column = list(rows.attributes["columns"]).index("epoch")
+    return int(rows.values[-1, column]) if len(rows.steps) else 0

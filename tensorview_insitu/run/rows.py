@@ -48,7 +48,8 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
     if "columns" not in attributes:
         return Rows(steps, np.concatenate([part.values for part in parts]), attributes)
     columns = list(dict.fromkeys(c for part in parts for c in part.attributes["columns"]))
-    values = np.full((len(steps), len(columns)), np.nan, parts[0].values.dtype)
+    dtype = np.result_type(*{part.values.dtype for part in parts})
+    values = np.full((len(steps), len(columns)), np.nan, dtype)
     start = 0
     for part in parts:
         at = [columns.index(c) for c in part.attributes["columns"]]

@@ -19,46 +19,46 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tensorview_insitu.run import chunks, datasets, layout
+from tensorview_insitu.run import datasets, layout
 from tensorview_insitu.run.errors import DAMAGE, NotARunError
 from tensorview_insitu.run.rows import Block, Rows, concatenate, together
 from tensorview_insitu.run.safety import check
 from tensorview_insitu.run.spool import Spool
 
 _CHUNK_BYTES = 1 << 18
-_LARGE_CHUNK_BYTES = 1 << 16
 
 # From this format on all of HDF5's own structures carry checksums too; HDF5 1.10 and later read it.
-LIBVER = ("v110", "v110")
+_LIBVER = ("v110", "v110")
+
+
+def new_file(spool: Spool) -> h5py.File:
+    """Begin an HDF5 file of a run."""
+    # Chunks are written whole: HDF5 needs no cache for them.
+    return h5py.File(spool, "w", libver=_LIBVER, rdcc_nbytes=0)
 
 
 def content(blocks: Sequence[Block], run_id: str, first: int, last: int) -> Callable[[Spool], None]:
     """What writes a segment file out of consecutive blocks."""
 
     def write(spool: Spool) -> None:
-        large: list[chunks.Chunk] = []
-        with h5py.File(spool, "w", libver=LIBVER) as file:
+        with new_file(spool) as file:
             mark(file, run_id, first, last)
             for name in dict.fromkeys(name for block in blocks for name in block):
-                large += _add(file, name, [block[name] for block in blocks if name in block], spool)
-        chunks.write(spool, large)
+                _add(file, name, [block[name] for block in blocks if name in block], spool)
+                spool.check()
 
     return write
 
 
-def _add(file: h5py.File, name: str, parts: Sequence[Rows], spool: Spool) -> list[chunks.Chunk]:
-    """A dataset of these rows; the chunks that are still to be written to their places."""
+def _add(file: h5py.File, name: str, parts: Sequence[Rows], spool: Spool) -> None:
     attributes = together(parts)
     if "columns" in attributes:
         put(file, name, concatenate(parts))
-        return []
+        return
     steps = np.concatenate([part.steps for part in parts])
     dtype = np.result_type(*{part.values.dtype for part in parts})
     like = Rows(steps, parts[0].values[:0].astype(dtype), attributes)
-    if is_large(like):
-        return put_large(file, name, like, [part.values for part in parts], spool)
-    put(file, name, concatenate(parts))
-    return []
+    put_parts(file, name, like, (part.values for part in parts), spool)
 
 
 def mark(file: h5py.File, run_id: str, first: int, last: int) -> None:
@@ -67,53 +67,35 @@ def mark(file: h5py.File, run_id: str, first: int, last: int) -> None:
     datasets.describe(file.id, {**about, "first": first, "last": last})
 
 
-def is_large(rows: Rows) -> bool:
-    """Whether the chunks of such rows, as many as there are steps, are worth writing past HDF5."""
-    chunk = _chunk(rows)
-    return chunk is not None and math.prod(chunk) * rows.values.dtype.itemsize >= _LARGE_CHUNK_BYTES
-
-
 def put(file: h5py.File, name: str, rows: Rows) -> None:
     """Write these rows as dataset `name`, whole."""
-    datasets.write(create(file, name, rows), rows.values)
+    datasets.write(_create(file, name, rows), rows.values)
 
 
-def put_large(
-    file: h5py.File, name: str, like: Rows, values: Sequence[chunks.Values], spool: Spool
-) -> list[chunks.Chunk]:
-    """Make dataset `name` for large rows.
+def put_parts(
+    file: h5py.File, name: str, like: Rows, parts: Iterable[np.ndarray[Any, Any]], spool: Spool
+) -> None:
+    """Write rows as dataset `name`, a few megabytes at a time.
 
     Args:
         file: where, by way of `spool`.
         name: its name.
         like: all its steps; attributes, dtype and shape of its rows.
-        values: its rows, part after part.
+        parts: its rows, part after part.
         spool: where HDF5 writes.
 
-    Returns:
-        Its chunks, for `chunks.write` when the HDF5 file is closed.
+    Raises:
+        OSError: the disk is full, or gone.
     """
-    chunk = _chunk(like)
-    assert chunk is not None
-    with spool.reserving(chunks.bytes_of(chunk, like.values.dtype)) as places:
-        create(file, name, like, allocate=True)
-    return chunks.placed(places, values, chunk, like.values.dtype)
+    dataset = _create(file, name, like)
+    if _chunk(like) is not None:  # else there is no value in it
+        datasets.write_rows(dataset, parts, spool.check)
 
 
-def create(file: h5py.File, name: str, like: Rows, *, allocate: bool = False) -> h5py.h5d.DatasetID:
-    """Make dataset `name` for rows shaped and labelled like `like`, and write their steps.
-
-    Args:
-        file: where.
-        name: its name.
-        like: all steps; attributes, dtype and shape of the rows.
-        allocate: have HDF5 make room for all chunks at once.
-
-    Returns:
-        The dataset, without its rows.
-    """
+def _create(file: h5py.File, name: str, like: Rows) -> h5py.h5d.DatasetID:
+    """Make dataset `name` for rows shaped and labelled like `like`, and write their steps."""
     shape = (len(like.steps), *like.values.shape[1:])
-    made = datasets.create(file, name, shape, like.values.dtype, _chunk(like), allocate=allocate)
+    made = datasets.create(file, name, shape, like.values.dtype, _chunk(like))
     datasets.describe(made, like.attributes)
     if name != layout.STEPS:
         _put_steps(file, layout.steps_dataset(name), like.steps)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tensorview_insitu.libc import allocate
-
-_MEMORY_BYTES = 8 << 20
+_MEMORY_BYTES = 1 << 20
 
 
 class Spool(io.RawIOBase):
     """A file that HDF5 may write anywhere: held in memory while small, then straight on disk.
 
     HDF5 is never told of a full disk, which would crash the interpreter: from the first failure on
-    what it writes is kept in memory, `finish` raises, and so does `put`.
+    what it writes is kept in memory, and `check` and `finish` raise. Whoever writes much calls `check`
+    now and then, so that little is kept.
 
     Args:
         file: an empty one, open for reading and writing; it stays open.
@@ -27,10 +24,24 @@ class Spool(io.RawIOBase):
         super().__init__()
         self._file = file
         self._memory: io.BytesIO | None = io.BytesIO()
-        self._error: OSError | None = None
+        self._error: BaseException | None = None
         self._kept: list[tuple[int, bytes]] = []
         self._at = self._size = 0
-        self._reserving: tuple[int, list[int]] | None = None
+
+    def check(self) -> None:
+        """Raise what went wrong, if something did.
+
+        Raises:
+            OSError: the disk is full, or gone.
+        """
+        if self._error is not None:
+            raise self._error
+
+    def fail(self, error: BaseException) -> None:
+        """From now on nothing goes to disk any more, and `check` raises this error."""
+        if self._error is None:
+            # Without its frames: they hold views of memory that HDF5 frees.
+            self._error = error.with_traceback(None)
 
     def finish(self) -> None:
         """Have all of it on disk.
@@ -39,65 +50,25 @@ class Spool(io.RawIOBase):
             OSError: that was not possible at some moment.
         """
         self._spill()
-        if self._error is not None:
-            raise self._error
+        self.check()
         if os.fstat(self._file.fileno()).st_size < self._size:
             self._file.truncate(self._size)
 
-    @contextlib.contextmanager
-    def reserving(self, size: int) -> Iterator[list[int]]:
-        """What HDF5 writes meanwhile of that size, all zeros, only tells where: the caller `put`s it there.
-
-        Yields:
-            Those places in the file, in bytes.
-        """
-        self._spill()
-        places: list[int] = []
-        self._reserving = size, places
-        try:
-            yield places
-        finally:
-            self._reserving = None
+    # ---- what HDF5 calls: nothing in here may raise
 
     def write(self, data: Any) -> int:
         """Write bytes; all of them."""
         size = len(data)
-        # HDF5's own structures begin with letters.
-        if self._reserving is not None and size == self._reserving[0] and not data[0]:
-            self._reserving[1].append(self._at)
+        if self._at + size > _MEMORY_BYTES:
+            self._spill()
+        if self._memory is not None:
+            self._memory.seek(self._at)
+            self._memory.write(data)
         else:
-            if self._at + size > _MEMORY_BYTES:
-                self._spill()
-            if self._memory is not None:
-                self._memory.seek(self._at)
-                self._memory.write(data)
-            else:
-                self._write_through(data, self._at)
+            self._write_through(data, self._at)
         self._at += size
-        if self._at > self._size:
-            self._size = self._at
+        self._size = max(self._size, self._at)
         return size
-
-    def allocate(self) -> None:
-        """Ask the disk for room for all of it at once."""
-        allocate(self._file.fileno(), self._size)
-
-    def put(self, data: Sequence[Any], place: int, size: int) -> None:
-        """Write buffers, one after the other, to a reserved place, once HDF5 has closed the file.
-
-        Args:
-            data: the buffers.
-            place: in bytes.
-            size: of all of them, in bytes.
-
-        Raises:
-            OSError: the disk is full, or gone, or was so before.
-        """
-        if self._error is not None:
-            raise self._error
-        count = os.pwritev(self._file.fileno(), data, place)
-        if count < size:  # a nearly full disk takes less than it was given
-            write_at(self._file, b"".join(data)[count:], place + count)
 
     def _spill(self) -> None:
         if self._memory is not None:
@@ -109,18 +80,14 @@ class Spool(io.RawIOBase):
             try:
                 write_at(self._file, data, place)
                 return
-            except OSError as error:
-                self._error = error
+            except Exception as error:
+                self.fail(error)
         self._kept.append((place, bytes(data)))
 
     def readinto(self, buffer: Any) -> int:
         """Read what was written."""
         count = max(0, min(len(buffer), self._size - self._at))
-        if self._memory is not None:
-            self._memory.seek(self._at)
-            data = bytearray(self._memory.read(count))
-        else:
-            data = bytearray(os.pread(self._file.fileno(), count, self._at))
+        data = bytearray(self._stored(count))
         data.extend(bytes(count - len(data)))
         for place, kept in self._kept:
             first, last = max(place, self._at), min(place + len(kept), self._at + count)
@@ -129,6 +96,18 @@ class Spool(io.RawIOBase):
         buffer[:count] = data
         self._at += count
         return count
+
+    def _stored(self, count: int) -> bytes:
+        """What is stored of the next bytes: fewer, where the file ends."""
+        if self._memory is not None:
+            self._memory.seek(self._at)
+            return self._memory.read(count)
+        try:
+            self._file.seek(self._at)
+            return self._file.read(count) or b""
+        except Exception as error:
+            self.fail(error)
+            return b""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to a place."""
@@ -149,8 +128,8 @@ class Spool(io.RawIOBase):
         elif self._error is None:
             try:
                 self._file.truncate(size)
-            except OSError as error:
-                self._error = error
+            except Exception as error:
+                self.fail(error)
         self._size = size
         return size
 
@@ -173,8 +152,8 @@ def write_at(file: io.FileIO, data: Any, place: int) -> None:
     Raises:
         OSError: the disk is full, or gone.
     """
-    rest = memoryview(data).cast("B")
-    while rest:  # a nearly full disk takes less than it was given
-        count = os.pwrite(file.fileno(), rest, place)
-        place += count
-        rest = rest[count:]
+    file.seek(place)
+    with memoryview(data) as whole, whole.cast("B") as view:
+        written = 0
+        while written < len(view):  # a nearly full disk takes less than it was given
+            written += file.write(view[written:])

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
-import numpy as np
 
 from tensorview_insitu.run import segment
 from tensorview_insitu.run.errors import NotARunError
-from tensorview_insitu.run.identity import read_identity
-from tensorview_insitu.run.parts import all_files
+from tensorview_insitu.run.order import StepOrder
+from tensorview_insitu.run.parts import open_parts
 
 _PIECE_BYTES = 32 << 20
 
@@ -42,41 +42,28 @@ def verify(folder: Path, progress: Callable[[int, int], None] = lambda done, tot
     Raises:
         NotARunError: `folder` is no run.
     """
-    run_id = read_identity(folder)["run_id"]
-    verdict = Verdict()
-    numbers: set[int] = set()
-    files = all_files(folder)
-    for done, path in enumerate(files):
-        try:
-            with segment.open_part(path) as file:
-                verdict.files += 1
-                if segment.run_of(file) != run_id:
-                    verdict.problems.append(f"{path} belongs to another run")
-                    continue
-                numbers.update(range(int(file.attrs["first"]), int(file.attrs["last"]) + 1))
-                _verify_datasets(file, verdict)
-        except NotARunError as error:
-            verdict.problems.append(str(error))
-        progress(done + 1, len(files))
-    lost = sorted(set(range(max(numbers, default=-1) + 1)) - numbers)
-    if lost:
-        verdict.problems.append(f"segments {', '.join(map(str, lost))} are missing")
+    with contextlib.ExitStack() as stack:
+        found = open_parts(folder, stack)
+        verdict = Verdict(problems=[*found.problems.values(), *found.lacking().values()])
+        steps = StepOrder()
+        for part in found.parts:
+            _verify_datasets(found.files[part.path], verdict, steps)
+            progress(verdict.files, len(found.files))
+        for part in found.covered:
+            _verify_datasets(found.files[part.path], verdict, StepOrder())
+            progress(verdict.files, len(found.files))
     return verdict
 
 
-def _verify_datasets(file: h5py.File, verdict: Verdict) -> None:
+def _verify_datasets(file: h5py.File, verdict: Verdict, steps: StepOrder) -> None:
+    verdict.files += 1
     for name in segment.dataset_names(file):
         verdict.datasets += 1
         length = file[name].shape[0]
         row_bytes = max(1, file[name].nbytes // max(1, length))
         rows_at_once = max(1, _PIECE_BYTES // row_bytes)
-        before = -1
         try:
             for start in range(0, length, rows_at_once):
-                steps = segment.read(file, name, slice(start, start + rows_at_once)).steps
-                if np.any(np.diff(steps, prepend=before) < 0):
-                    verdict.problems.append(f"Dataset /{name} of {file.filename}: its steps fall")
-                    break
-                before = steps[-1]
+                steps.check(file, name, segment.read(file, name, slice(start, start + rows_at_once)).steps)
         except NotARunError as error:
             verdict.problems.append(str(error))

@@ -82,6 +82,7 @@ class RunWriter:
         self._thread: threading.Thread | None = None
         self._flushes_wanted = self._flushes_done = 0
         self._next_segment = 0
+        self._rows: Counter[str] = Counter()  # in segments, by dataset
         self._identity_changed = False
         refuse_taken(folder, overwrite=overwrite, resume=resume)
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,6 +90,7 @@ class RunWriter:
             claim(folder, overwrite=overwrite, resume=resume)
             old = read_identity(folder) if resume and (folder / layout.RUN_FILE).exists() else None
             self._identity = new_identity() if old is None else self._go_on_with(old)
+            self._identity |= self._counts()
             write_identity(folder, self._identity, durable=durable)
         self._last_tail = self._last_segment = time.monotonic()
         self._tail_is_current = True
@@ -101,6 +103,8 @@ class RunWriter:
     def _go_on_with(self, identity: dict[str, Any]) -> dict[str, Any]:
         state = state_of(self.folder)
         self._next_segment, self.last_step, self.last_epoch = state.next_segment, state.step, state.epoch
+        self._rows.update(state.rows)
+        self._shapes.update(state.shapes)
         self.problems += identity["missing"]
         self._dropped.update(identity.get("dropped_rows", {}))
         event = {"time": now(), "after_step": state.step, "after_epoch": state.epoch}
@@ -284,13 +288,19 @@ class RunWriter:
         old_enough = moment - self._last_segment >= _SEGMENT_SECONDS
         if last or self._pending_bytes >= _SEGMENT_BYTES or (self._epoch_ended and old_enough):
             self._publish_segment()
-            merge_small(self.folder, self._identity["run_id"], durable=self._durable)
+            self._merge()
         elif moment >= self._tail_due():
             tail = self.folder / layout.SEGMENT_FOLDER / layout.TAIL_FILE
             publish(tail, self._content(), durable=self._durable)
             self._last_tail = time.monotonic()
             self._tail_is_current = True
         self._retry_seconds = 1.0
+
+    def _merge(self) -> None:
+        try:
+            merge_small(self.folder, self._identity["run_id"], durable=self._durable)
+        except NotARunError as error:  # the rows are published; only the files stay many
+            self.note(f"segments could not be merged: {error}")
 
     def _publish_segment(self) -> None:
         number = self._next_segment
@@ -303,11 +313,20 @@ class RunWriter:
         with contextlib.suppress(OSError):
             (path.parent / layout.TAIL_FILE).unlink(missing_ok=True)
         self._next_segment += 1
+        for block in self._pending:
+            self._rows.update({name: len(rows.steps) for name, rows in block.items()})
+        # After it is published: run.json never counts what is not there.
+        with self._condition:
+            self._identity |= self._counts()
+            self._identity_changed = True
         self._pending.clear()
         self._pending_bytes = 0
         self._epoch_ended = False
         self._tail_is_current = True
         self._last_segment = self._last_tail = time.monotonic()
+
+    def _counts(self) -> dict[str, Any]:
+        return {"segments": self._next_segment, "rows": dict(self._rows)}
 
     def _save_tables(self) -> None:
         """The last attempt on a full disk: tables are small, and may have room where arrays have none."""

@@ -1,17 +1,18 @@
 """A disk that fills up while a program writes."""
 
-import os
+import io
 
 
-def fill_up(monkeypatch, name: str, works: int) -> list[int]:
-    """From now on `os.<name>` works so many times, then the disk is full; the places of all its calls."""
-    real, calls = getattr(os, name), []
+def fill_up(monkeypatch, works: int) -> list[int]:
+    """Files opened from now on take so many writes, then the disk is full; the sizes of all of them."""
+    sizes: list[int] = []
 
-    def full(descriptor, data, place):
-        calls.append(place)
-        if len(calls) > works:
-            raise OSError(28, "No space left on device")
-        return real(descriptor, data, place)
+    class File(io.FileIO):
+        def write(self, data):
+            sizes.append(len(data))
+            if len(sizes) > works:
+                raise OSError(28, "No space left on device")
+            return super().write(data)
 
-    monkeypatch.setattr(os, name, full)
-    return calls
+    monkeypatch.setattr(io, "FileIO", File)
+    return sizes

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CALLS = (
-    "openat,open,creat,write,writev,pwrite64,pwritev,pwritev2,rename,renameat,renameat2,unlink,unlinkat,"
-    "mkdir,mkdirat,rmdir,fsync"
+    "openat,open,creat,lseek,write,writev,pwrite64,pwritev,pwritev2,rename,renameat,renameat2,unlink,"
+    "unlinkat,mkdir,mkdirat,rmdir,fsync"
 )
 _LINE = re.compile(
     r"(?P<thread>\d+) +(?P<name>\w+)\((?P<arguments>.*?)(?:\) += (?P<result>-?\d+).*| <unfinished \.\.\.>)$"
@@ -78,6 +78,7 @@ def record(program: str, folder: Path, log: Path) -> list[Call]:
 
 def _calls(log: Path, folder: str) -> Iterator[Call]:
     unfinished: dict[str, str] = {}
+    places: dict[str, int] = {}  # of open files: a name is open once at a time
     with log.open() as lines:
         for line in lines:
             line = line.rstrip("\n")
@@ -93,12 +94,12 @@ def _calls(log: Path, folder: str) -> Iterator[Call]:
                     unfinished[match["thread"]] = arguments
                     continue
             if int(match["result"]) >= 0:
-                call = _call(match["name"], arguments, int(match["result"]), folder)
+                call = _call(match["name"], arguments, int(match["result"]), folder, places)
                 if call is not None:
                     yield call
 
 
-def _call(name: str, arguments: str, result: int, folder: str) -> Call | None:
+def _call(name: str, arguments: str, result: int, folder: str, places: dict[str, int]) -> Call | None:
     texts = [bytes.fromhex(text.replace("\\x", "")) for text in _TEXT.findall(arguments)]
 
     def inside(path: str) -> str | None:
@@ -106,23 +107,27 @@ def _call(name: str, arguments: str, result: int, folder: str) -> Call | None:
             return "."
         return path[len(folder) + 1 :] if path.startswith(folder + "/") else None
 
-    if name in ("write", "writev", "pwrite64", "pwritev", "pwritev2", "fsync"):
+    if name in ("lseek", "write", "writev", "pwrite64", "pwritev", "pwritev2", "fsync"):
         descriptor = _DESCRIPTOR.match(arguments)
         path = inside(_plain(descriptor[1])) if descriptor else None
         if path is None:
             return None
-        assert not name.startswith("write"), (
+        assert name in ("lseek", "write", "fsync"), (
             "something else than a Spool, or publish, writes a file of the run"
         )
         if name == "fsync":
             return Call(name, path)
-        # (descriptor, "data", size, place) or (descriptor, [{base, size}, ...], count, place[, flags])
-        place = re.split(r"[]\"], ", arguments)[-1].split(", ")[1]
-        return Call("write", path, data=b"".join(texts)[:result], at=int(place))
+        if name == "lseek":
+            places[path] = result
+            return None
+        at = places[path]
+        places[path] += result
+        return Call("write", path, data=b"".join(texts)[:result], at=at)
     paths = [inside(text.decode()) for text in texts]
     if not paths or paths[0] is None:
         return None
     if name.startswith("open") or name == "creat":
+        places[paths[0]] = 0
         return Call("create", paths[0]) if "O_CREAT" in arguments and "O_TMPFILE" not in arguments else None
     if name.startswith("rename"):
         return Call("rename", paths[0], to=str(paths[1]))

@@ -1,5 +1,6 @@
 """A run, as it lies on disk after each single call that its writer made, opens and holds what was written."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -11,9 +12,10 @@ import pytest
 from syscalls import Call, after_power_loss, record, replay, strace_works
 
 from tensorview_insitu.run import layout, segment
-from tensorview_insitu.run.parts import current_parts
+from tensorview_insitu.run.parts import open_parts
 from tensorview_insitu.run.reader import Run
 from tensorview_insitu.run.rows import join
+from tensorview_insitu.run.verify import verify
 
 HERE = Path(__file__).parent
 _CREATING = ("create", "write", "rename", "unlink", "mkdir", "rmdir")
@@ -32,8 +34,8 @@ w._TAIL_SECONDS = w._SEGMENT_SECONDS = 0.0
 def write(writer, first, last, epoch_every):
     for i in range(first, last + 1):
         rows = block(i, i)
-        if i % 100 == 0:  # so large that it goes to disk past HDF5
-            values = np.random.default_rng(i).random((1, 300, 256))
+        if i % 100 == 0:  # so large that it goes to disk while it is written
+            values = np.random.default_rng(i).random((1, 300, 512))
             rows["layers/large/kernel"] = Rows(np.array([i]), values, rows["layers/conv/kernel"].attributes)
         writer.write(rows, epoch_end=i % epoch_every == 0)
         end = time.monotonic() + 1
@@ -95,7 +97,10 @@ def everything(folder, read=None):
     """All that the run in `folder` holds, by dataset; `read` has some files, and gets the rest."""
     Run.open(folder)
     read = {} if read is None else read
-    paths = [part.path for part in current_parts(folder)]
+    with contextlib.ExitStack() as stack:
+        found = open_parts(folder, stack)
+        found.refuse()  # what verify would find, but for the bytes
+        paths = [part.path for part in found.parts]
     read.update({path: segment.read_all(path) for path in paths if path not in read})
     return dict(join([read[path] for path in paths]))
 
@@ -136,6 +141,8 @@ def test_after_every_call_the_run_opens_with_all_that_was_published(workload, co
         assert is_beginning_of(held, whole), call
         seen = length
         points[workload] = points.get(workload, 0) + 1
+        if points[workload] % 100 == 0:
+            assert not verify(rebuilt).problems, call
     assert seen == len(whole[layout.STEPS].steps) > 0
     assert filecmp_folders(rebuilt, folder)
 

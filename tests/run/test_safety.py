@@ -10,6 +10,7 @@ import pytest
 
 from tensorview_insitu.cli.main import main
 from tensorview_insitu.run.errors import NotARunError
+from tensorview_insitu.run.identity import write_identity
 from tensorview_insitu.run.reader import Run
 
 
@@ -88,6 +89,9 @@ def test_layer_names_that_climb_stay_inside_the_export(copied_run, tmp_path):
         file.move("layers/conv1", "layers/..evil")
         about = file["layers/..evil/kernel"].attrs
         assert about["filter_axis"] == 4
+    identity = copied_run.identity
+    rows = {name.replace("layers/conv1", "layers/..evil"): n for name, n in identity["rows"].items()}
+    write_identity(copied_run.folder, {**identity, "rows": rows})
     out = tmp_path / "a/b/out"
     assert main(["export", str(copied_run.folder), "-o", str(out)]) == 0
     outside = [p for p in tmp_path.rglob("*") if out not in p.parents and p != out and p not in out.parents]

@@ -6,6 +6,7 @@ from written import block
 
 from tensorview_insitu.cli.main import main
 from tensorview_insitu.run import layout
+from tensorview_insitu.run import verify as verify_module
 from tensorview_insitu.run.errors import NotARunError
 from tensorview_insitu.run.reader import Run
 from tensorview_insitu.run.verify import verify
@@ -48,7 +49,7 @@ def test_a_flipped_bit_in_any_dataset_is_found_and_named(copied_run, capsys):
 def test_a_missing_a_foreign_and_a_broken_segment_are_named(tmp_path):
     folder, other = segmented(tmp_path / "run"), segmented(tmp_path / "other")
     (folder / "segments/000001-000001.h5").unlink()
-    assert verify(folder).problems == ["segments 1 are missing"]
+    assert verify(folder).problems == [f"{folder} lacks segment 1"]
     layout.segment_file(folder, 1, 1).write_bytes(layout.segment_file(other, 1, 1).read_bytes())
     assert "belongs to another run" in verify(folder).problems[0]
     layout.segment_file(folder, 1, 1).write_bytes(b"not HDF5")
@@ -73,3 +74,23 @@ def test_info_names_a_damaged_file_and_the_rest_stays_readable(tmp_path, capsys)
     assert "/steps" in told and "10 x 4" in told
     assert main(["export", str(folder), "--skip-damaged"]) == 0
     assert main(["export", str(folder)]) == 2
+
+
+def test_all_of_a_dataset_is_read_however_it_is_cut_into_pieces(tmp_path, monkeypatch):
+    folder = segmented(tmp_path / "run")
+    last = folder / "segments/000002-000002.h5"
+    with h5py.File(last) as file:
+        chunk = file["layers/conv/kernel"].id.get_chunk_info(0)
+    whole = last.read_bytes()
+    at = chunk.byte_offset + chunk.size - 8  # of its last row
+    for piece in (1, 100, 32 << 20):
+        monkeypatch.setattr(verify_module, "_PIECE_BYTES", piece)
+        last.write_bytes(whole)
+        told = []
+        verdict = verify(folder, lambda *progress, told=told: told.append(progress))
+        assert (verdict.files, verdict.datasets, verdict.problems) == (3, 9, [])
+        assert told == [(1, 3), (2, 3), (3, 3)]
+        last.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert [problem.split(" of ")[0] for problem in verify(folder).problems] == [
+            "Dataset /layers/conv/kernel"
+        ]
