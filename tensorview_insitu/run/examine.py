@@ -40,7 +40,7 @@ Version = tuple[int, ...]
 
 _READY = b"ready\n"
 _MOST_REMEMBERED = 4096
-_TICK_SECONDS = 0.05  # a file may change twice within a tick of the file system's clock
+_TICK_SECONDS = 0.01  # of the file system's clock: what changes twice within one looks like one change
 
 # What one file may cost the child. A recorder's file has an object in some hundred bytes, and a thousand
 # objects take 0.04 s.
@@ -81,10 +81,11 @@ def examine(path: Path) -> Version:
     with _lock:
         known, problem = _verdicts.get(path, (None, None))
     if known != version:
+        settled = abs(time.time() - version[-1] / 1e9) > _TICK_SECONDS
         problem = _child.ask(path)
         if version_of(path) != version:
             raise FileNotFoundError(errno.ENOENT, "replaced while it was looked at", str(path))
-        if abs(time.time() - version[-1] / 1e9) > _TICK_SECONDS:
+        if settled:
             _remember(path, version, problem)
     if problem is not None:
         raise NotARunError(problem)

@@ -40,6 +40,10 @@ _TABLES = (
     layout.STEPS, layout.BATCH_SCALARS, layout.EPOCH_SCALARS, layout.EVALUATE_SCALARS,
     layout.GRADIENT_NORMS, layout.UPDATE_NORMS, layout.WEIGHT_NORMS, layout.DEAD_FILTERS,
 )  # fmt: skip
+_ONE_ROW_A_STEP = (
+    layout.STEPS, layout.BATCH_SCALARS, layout.GRADIENT_NORMS, layout.UPDATE_NORMS, layout.WEIGHT_NORMS,
+)  # fmt: skip
+_COUNTED = {layout.STEPS: layout.STEPS_COLUMNS, layout.EPOCH_SCALARS: ("epoch",)}
 _ARRAYS = (
     layout.LAYERS, layout.STATISTICS, layout.HISTOGRAMS, layout.GRADIENTS, layout.FILTER_GRADIENT_NORMS,
     layout.ACTIVATIONS, layout.EXPLANATIONS, layout.PREDICTIONS,
@@ -60,7 +64,9 @@ def check(file: h5py.File, path: Path) -> None:
     except NotARunError:
         raise
     except RecursionError as error:
-        raise NotARunError(f"{path} holds a text of too many brackets. No recorder wrote this file.") from error
+        raise NotARunError(
+            f"{path} holds a text of too many brackets. No recorder wrote this file."
+        ) from error
     except DAMAGE as error:
         raise NotARunError(f"{path} is damaged: {error}") from error
 
@@ -76,26 +82,35 @@ def check_kind(about: Attributes, path: Path) -> None:
             "Install a newer one."
         )
     first, last = about.get("first"), about.get("last")
-    right = _is_count(version) and isinstance(about.get("run_id"), str) and _is_count(first) and _is_count(last)
+    right = (
+        _is_count(version) and isinstance(about.get("run_id"), str) and _is_count(first) and _is_count(last)
+    )
     if not right or not first <= last < _MOST_SEGMENTS:
         raise NotARunError(f"{path} does not say rightly of which run and segments it is: {about}"[:500])
 
 
-def check_rows(name: str, rows: Rows, filename: str) -> None:
+def check_rows(name: str, rows: Rows, where: Path | str) -> None:
     """Raise unless the numbers that all else hangs on are possible: steps never fall, tables count.
+
+    Args:
+        name: the dataset.
+        rows: of it.
+        where: the file or run that they come from.
 
     Raises:
         NotARunError: with the dataset, and what is wrong with it.
     """
     steps = rows.steps
-    if len(steps) and (steps[0] < 0 or steps[-1] > _LAST_STEP or np.any(np.diff(steps) < 0)):
-        raise NotARunError(f"Dataset /{name} of {filename}: its steps fall, or are no steps")
-    counted = {layout.STEPS: layout.STEPS_COLUMNS, layout.EPOCH_SCALARS: ("epoch",)}.get(name, ())
-    for column in counted:
+    least = 1 if name in _ONE_ROW_A_STEP else 0
+    if len(steps) and (steps[0] < 0 or steps[-1] > _LAST_STEP or np.any(np.diff(steps) < least)):
+        raise NotARunError(f"Dataset /{name} of {where}: its steps fall, or are no steps")
+    for column in _COUNTED.get(name, ()):
         values = rows.values[:, list(rows.attributes["columns"]).index(column)]
         whole = column == "wall_time" or np.array_equal(values, np.floor(values))
         if not whole or not np.all((values >= 0) & (values <= _LAST_STEP)):
-            raise NotARunError(f"Dataset /{name} of {filename}: its column {column} holds what is no {column}")
+            raise NotARunError(f"Dataset /{name} of {where}: its column {column} holds what is no {column}")
+        if name == layout.EPOCH_SCALARS and np.any(np.diff(values) <= 0):
+            raise NotARunError(f"Dataset /{name} of {where}: its epochs fall")
 
 
 def attributes(thing: h5f.FileID | h5d.DatasetID) -> Attributes:
@@ -123,7 +138,7 @@ def _attribute(attribute: h5a.AttrID, name: str) -> Any:
             array = np.empty((), f"S{kind.get_size()}")
             attribute.read(array, mtype=kind)
             text = _decoded(array[()])
-        return _list(text) if text.startswith("[") else text
+        return _list(text) if text.startswith(("[", '"')) else text
     if kind.get_class() not in _SIZES or kind.get_size() not in _SIZES[kind.get_class()]:
         raise NotARunError(f"attribute {name!r} is neither a number nor a text")
     space = attribute.get_space()
@@ -156,7 +171,9 @@ def _datasets(file: h5f.FileID, path: Path) -> Iterator[tuple[str, h5d.DatasetID
     while waiting:
         group, prefix, depth = waiting.pop()
         links: list[tuple[bytes, Any]] = []
-        group.links.iterate(lambda name, link, into=links: into.append((name, (link.type, link.u))), info=True)
+        group.links.iterate(
+            lambda name, link, into=links: into.append((name, (link.type, link.u))), info=True
+        )
         for name, (kind, address) in links:
             where = prefix + name.decode()
             if kind != h5py.h5l.TYPE_HARD:
@@ -176,7 +193,9 @@ def _datasets(file: h5f.FileID, path: Path) -> Iterator[tuple[str, h5d.DatasetID
             elif not isinstance(item, h5g.GroupID):
                 raise NotARunError(f"{path}: /{where} holds no numbers. No recorder wrote this file.")
             elif depth == _DEEPEST:
-                raise NotARunError(f"{path}: /{where} lies deeper than any layer. No recorder wrote this file.")
+                raise NotARunError(
+                    f"{path}: /{where} lies deeper than any layer. No recorder wrote this file."
+                )
             else:
                 waiting.append((item, where + "/", depth + 1))
 
@@ -195,7 +214,7 @@ def _check_datasets(found: dict[str, h5d.DatasetID], path: Path, size: int) -> N
                 _check_labels(name, dataset.shape, attributes(dataset))
         except NotARunError as error:
             raise NotARunError(f"{path}: /{name}: {error}. No recorder wrote this file.") from error
-        except (RecursionError, *DAMAGE) as error:
+        except DAMAGE as error:
             raise NotARunError(f"{path}: /{name} is damaged: {error}") from error
         stored, claimed = stored + some, claimed + all_of_it
     if stored > size:
@@ -275,8 +294,7 @@ def _check_labels(name: str, shape: tuple[int, ...], about: Attributes) -> None:
             raise NotARunError(f"its columns do not fit its shape {shape}")
         if len(set(columns)) < len(columns):
             raise NotARunError("two of its columns have one name")
-        wanted = {layout.STEPS: layout.STEPS_COLUMNS, layout.EPOCH_SCALARS: ("epoch",)}.get(name, ())
-        lacking = [column for column in wanted if column not in columns]
+        lacking = [column for column in _COUNTED.get(name, ()) if column not in columns]
         if lacking:
             raise NotARunError(f"it has no column {', '.join(lacking)}")
     elif "dims" in about or group in _ARRAYS:
@@ -286,7 +304,9 @@ def _check_labels(name: str, shape: tuple[int, ...], about: Attributes) -> None:
         if not _is_count(axis) or axis >= len(shape):
             raise NotARunError(f"its filter_axis is {axis}")
         statistics = about.get("statistics")
-        if statistics is not None and (not _are_texts(statistics) or (len(shape), len(statistics)) != (3, shape[1])):
+        if statistics is not None and (
+            not _are_texts(statistics) or (len(shape), len(statistics)) != (3, shape[1])
+        ):
             raise NotARunError(f"its statistics do not fit its shape {shape}")
 
 
