@@ -106,11 +106,24 @@ def check_rows(name: str, rows: Rows, where: Path | str) -> None:
         raise NotARunError(f"Dataset /{name} of {where}: its steps fall, or are no steps")
     for column in _COUNTED.get(name, ()):
         values = rows.values[:, list(rows.attributes["columns"]).index(column)]
-        whole = column == "wall_time" or np.array_equal(values, np.floor(values))
-        if not whole or not np.all((values >= 0) & (values <= _LAST_STEP)):
-            raise NotARunError(f"Dataset /{name} of {where}: its column {column} holds what is no {column}")
+        if column == "wall_time":
+            if not np.all(np.isfinite(values)):
+                raise NotARunError(f"Dataset /{name} of {where}: its column {column} holds what is no time")
+        else:
+            whole_numbers(values, name, where)
         if name == layout.EPOCH_SCALARS and np.any(np.diff(values) <= 0):
             raise NotARunError(f"Dataset /{name} of {where}: its epochs fall")
+
+
+def whole_numbers(values: NDArray[Any], name: str, where: Path | str) -> NDArray[np.int64]:
+    """The same as integers.
+
+    Raises:
+        NotARunError: one of them is a fraction, NaN, negative or too large to be a count.
+    """
+    if not np.all((values >= 0) & (values <= _LAST_STEP)) or np.any(values != np.floor(values)):
+        raise NotARunError(f"Dataset /{name} of {where}: it counts in what is no whole number")
+    return values.astype(np.int64)
 
 
 def attributes(thing: h5f.FileID | h5d.DatasetID) -> Attributes:
@@ -131,8 +144,8 @@ def _attribute(attribute: h5a.AttrID, name: str) -> Any:
     kind = attribute.get_type()
     if isinstance(kind, h5t.TypeStringID) and attribute.shape == ():
         if kind.is_variable_str():  # a recorder's are of fixed length, but h5py's are such
-            value = np.empty((), object)
-            attribute.read(value, mtype=h5t.py_create(h5py.string_dtype(), logical=True))
+            value: NDArray[Any] = np.zeros((), attribute.dtype)
+            attribute.read(value)
             text = _decoded(value[()])
         else:
             array = np.empty((), f"S{kind.get_size()}")
@@ -294,9 +307,9 @@ def _check_labels(name: str, shape: tuple[int, ...], about: Attributes) -> None:
             raise NotARunError(f"its columns do not fit its shape {shape}")
         if len(set(columns)) < len(columns):
             raise NotARunError("two of its columns have one name")
-        lacking = [column for column in _COUNTED.get(name, ()) if column not in columns]
-        if lacking:
-            raise NotARunError(f"it has no column {', '.join(lacking)}")
+        counted = _COUNTED.get(name, ())
+        if columns[: len(counted)] != list(counted):
+            raise NotARunError(f"it does not begin with the column {', '.join(counted)}")
     elif "dims" in about or group in _ARRAYS:
         if not _are_texts(about.get("dims")) or len(about["dims"]) != len(shape):
             raise NotARunError(f"its dims do not fit its shape {shape}")

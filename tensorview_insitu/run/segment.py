@@ -176,7 +176,7 @@ def steps_of(file: h5py.File, name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
     """
     with _naming_what_is_damaged(file, name):
         if name == layout.STEPS:
-            return file[name][:, 0].astype(np.int64)  # type: ignore[no-any-return]
+            return schema.whole_numbers(file[name][:, 0], name, file.filename)
         return file[layout.steps_dataset(name)][:]  # type: ignore[no-any-return]
 
 
