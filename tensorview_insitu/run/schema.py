@@ -165,7 +165,7 @@ def _attribute(attribute: h5a.AttrID, name: str) -> Any:
 def _list(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:  # a text of somebody's that begins so
+    except (ValueError, RecursionError):  # a text of somebody's that begins so
         return text
 
 
