@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tensorview_insitu.run.errors import NotARunError
+
 Attributes = Mapping[str, Any]
 
 
@@ -46,6 +48,10 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
     attributes = together(parts)
     steps = np.concatenate([part.steps for part in parts])
     if "columns" not in attributes:
+        shapes = dict.fromkeys(part.values.shape[1:] for part in parts)
+        if len(shapes) > 1:
+            told = " and ".join(map(str, shapes))
+            raise NotARunError(f"Rows of one dataset are of different shapes: {told}. No recorder wrote them.")
         return Rows(steps, np.concatenate([part.values for part in parts]), attributes)
     columns = list(dict.fromkeys(c for part in parts for c in part.attributes["columns"]))
     values = np.full((len(steps), len(columns)), np.nan, parts[0].values.dtype)

@@ -313,14 +313,38 @@ def _check_labels(name: str, shape: tuple[int, ...], about: Attributes) -> None:
     elif "dims" in about or group in _ARRAYS:
         if not _are_texts(about.get("dims")) or len(about["dims"]) != len(shape):
             raise NotARunError(f"its dims do not fit its shape {shape}")
-        axis = about.get("filter_axis", 0)
+        axis, stride = about.get("filter_axis", 0), about.get("stride", 1)
         if not _is_count(axis) or axis >= len(shape):
             raise NotARunError(f"its filter_axis is {axis}")
-        statistics = about.get("statistics")
-        if statistics is not None and (
-            not _are_texts(statistics) or (len(shape), len(statistics)) != (3, shape[1])
-        ):
-            raise NotARunError(f"its statistics do not fit its shape {shape}")
+        if not _is_count(stride) or not stride:
+            raise NotARunError(f"its stride is {stride}")
+        _check_rank(name, shape)
+        _check_description(name, shape, about)
+
+
+def _check_rank(name: str, shape: tuple[int, ...]) -> None:
+    expected = {
+        layout.STATISTICS: 3,
+        layout.HISTOGRAMS: 2,
+        layout.FILTER_GRADIENT_NORMS: 2,
+        layout.ACTIVATIONS: 3 if name.endswith("/statistics") else None,
+    }.get(name.split("/", 1)[0])
+    if expected is not None and len(shape) != expected:
+        raise NotARunError(f"expected {expected} axes, received the shape {shape}")
+    if name.startswith(layout.HISTOGRAMS) and name.endswith("/range") and shape[1] != 2:
+        raise NotARunError(f"expected two limits, received the shape {shape}")
+
+
+def _check_description(name: str, shape: tuple[int, ...], about: Attributes) -> None:
+    statistics = about.get("statistics")
+    if statistics is not None and (
+        not _are_texts(statistics) or (len(shape), len(statistics)) != (3, shape[1])
+    ):
+        raise NotARunError(f"its statistics do not fit its shape {shape}")
+    if name.startswith(layout.EXPLANATIONS + "/") and name.endswith("/maps"):
+        layer = about.get("layer", ["", ""])
+        if not isinstance(about.get("method"), str) or not _are_texts(layer) or len(layer) != 2:
+            raise NotARunError("it does not say by which method it was made")
 
 
 def _is_focus(name: str) -> bool:
