@@ -92,6 +92,7 @@ class Known(Written, total=False):
     dropped_rows: dict[str, int]
     untrusted: dict[str, dict[str, str]]
     segments: int
+    lost: list[tuple[int, int]]
     rows: dict[str, int]
 
 
@@ -173,6 +174,8 @@ def _check(identity: dict[str, Any]) -> None:
             check_types(identity[key], kind, _no_names, key)
     if "model" in identity and not {"backend", "layers"} <= identity.keys():
         raise ValueError("it names a model without backend and layers")
+    if any(not 0 <= first <= last for first, last in identity.get("lost", [])):
+        raise ValueError("it has lost impossible segments")
     counts = [identity.get(key) or 0 for key in _COUNTS] + list(identity.get("rows", {}).values())
     if min(counts) < 0 or not 0 < identity["pid"] < _LARGEST_PID:
         raise ValueError("it holds impossible numbers")

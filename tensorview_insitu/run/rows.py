@@ -48,10 +48,7 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
     attributes = together(parts)
     steps = np.concatenate([part.steps for part in parts])
     if "columns" not in attributes:
-        shapes = dict.fromkeys(part.values.shape[1:] for part in parts)
-        if len(shapes) > 1:
-            told = " and ".join(map(str, shapes))
-            raise NotARunError(f"Rows of one dataset are of different shapes: {told}. No recorder wrote them.")
+        check_shapes(part.values.shape for part in parts)
         return Rows(steps, np.concatenate([part.values for part in parts]), attributes)
     columns = list(dict.fromkeys(c for part in parts for c in part.attributes["columns"]))
     values = np.full((len(steps), len(columns)), np.nan, parts[0].values.dtype)
@@ -61,6 +58,18 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
         values[start : start + len(part.steps), at] = part.values
         start += len(part.steps)
     return Rows(steps, values, {**attributes, "columns": columns})
+
+
+def check_shapes(shapes: Iterable[tuple[int, ...]]) -> None:
+    """Raise unless rows of these shapes fit below each other; axis 0 being the rows.
+
+    Raises:
+        NotARunError: they do not.
+    """
+    rows = list(dict.fromkeys(shape[1:] for shape in shapes))
+    if len(rows) > 1:
+        told = " and ".join(map(str, rows))
+        raise NotARunError(f"Rows of one dataset are of different shapes: {told}. No recorder wrote them.")
 
 
 def together(parts: Iterable[Rows]) -> dict[str, Any]:
