@@ -42,6 +42,7 @@ import numpy as np
 
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.errors import NotARunError, NotInRunError
+from tensorview_insitu.run.identity import read_identity, write_identity
 from tensorview_insitu.run.reader import Run
 from tensorview_insitu.run.rows import Rows
 from tensorview_insitu.run.writer import RunWriter
@@ -70,8 +71,15 @@ def write_run(folder: Path, *, packed: bool) -> None:
         writer.write(_epoch(epoch, chance), epoch_end=True)
         writer.flush(60)
     writer.finish("finished", packed=packed)
-    if not packed:
+    if not packed:  # the last segment was a tail still, that nobody has counted
         os.replace(layout.segment_file(folder, 2, 2), folder / layout.SEGMENT_FOLDER / layout.TAIL_FILE)
+        identity = read_identity(folder)
+        with h5py.File(folder / layout.SEGMENT_FOLDER / layout.TAIL_FILE) as file:
+            rows = {
+                name: count - file[name].shape[0] if name in file else count
+                for name, count in identity["rows"].items()
+            }
+        write_identity(folder, identity | {"segments": 2, "rows": rows})
 
 
 def _epoch(epoch: int, chance: np.random.Generator) -> dict[str, Rows]:
