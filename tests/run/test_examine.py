@@ -52,10 +52,12 @@ def names_in(path):
 
 def test_damage_to_a_group_ends_no_process_of_the_user(copied_run, capsys):
     # A flipped bit is enough: HDF5 1.14.6 frees what it never allocated when it gives up reading a group.
+    # Whether it dies of that depends on what it did before.
     path, truth = copied_run.folder / "run.h5", everything(copied_run.folder)
     whole, places = path.read_bytes(), names_in(path)
     chance, signals = random.Random(1), []
-    for at in chance.sample(places, 40):
+    for at in chance.sample(places, 20):
+        examine._child.stop()
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << chance.randrange(8)]) + whole[at + 1 :])
         try:
             assert same(everything(copied_run.folder), truth)
@@ -78,11 +80,12 @@ def test_a_process_that_reads_what_it_wrote_starts_no_other(tmp_path):
         import sys
         sys.path[:0] = sys.argv[2:]
         from written import block
+        from pathlib import Path
         from tensorview_insitu import Run
         from tensorview_insitu.run import examine
         from tensorview_insitu.run.writer import RunWriter
         for recording in range(2):
-            writer = writer if recording else RunWriter(sys.argv[1])
+            writer = writer if recording else RunWriter(Path(sys.argv[1]))
             for i in range(20):
                 first = 100 * recording + 5 * i + 1
                 writer.write(block(first, first + 4), epoch_end=True)
