@@ -99,8 +99,9 @@ def _updates(
     """How far a step moves the weights, as a share of them; without `UpdateNorms`, how far an epoch does."""
     updates, weights = run.update_norms(), run.weight_norms()
     if len(updates):
-        names = named_columns(updates)
-        shares = updates.copy()
+        weights = weights.set_index("step").reindex(updates["step"])  # their rows may be damaged
+        names = [name for name in named_columns(updates) if name in weights]
+        shares = updates[["step", "epoch", *names]].copy()
         with np.errstate(divide="ignore", invalid="ignore"):
             shares[names] = updates[names].to_numpy() / weights[names].to_numpy()
         return _mean_logs(shares, numbers)

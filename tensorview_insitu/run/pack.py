@@ -18,7 +18,7 @@ from tensorview_insitu.run import layout, segment
 from tensorview_insitu.run.order import StepOrder
 from tensorview_insitu.run.parts import open_parts
 from tensorview_insitu.run.publish import publish
-from tensorview_insitu.run.rows import Rows, concatenate
+from tensorview_insitu.run.rows import Rows, check_shapes, concatenate
 from tensorview_insitu.run.spool import Spool
 
 _PIECE_BYTES = 32 << 20
@@ -101,6 +101,7 @@ def _fill(
 def _copy(
     file: h5py.File, name: str, sources: list[h5py.File], attributes: Mapping[str, Any], spool: Spool
 ) -> None:
+    check_shapes(source[name].shape for source in sources)
     steps = np.concatenate([segment.steps_of(source, name) for source in sources])
     first = segment.read(sources[0], name, slice(0, 0))  # no row: HDF5 would keep its chunk in memory
     # A budget may have halved the later ones to float16.

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tensorview_insitu.run import layout, segment
+from tensorview_insitu.run import layout, schema, segment
 from tensorview_insitu.run.errors import NotARunError, NotInRunError
 from tensorview_insitu.run.identity import current_status, read_identity
 from tensorview_insitu.run.order import StepOrder
@@ -380,6 +380,7 @@ class Run:
         if rows is None:
             columns = layout.STEPS_COLUMNS if name == layout.STEPS else ("step",)
             return pd.DataFrame({c: pd.Series(dtype=np.float64) for c in columns})
+        schema.check_rows(name, rows, self.folder)
         table = pd.DataFrame(rows.values, columns=pd.Index(rows.attributes["columns"]))
         if name == layout.STEPS:
             return table.astype({c: np.int64 for c in ("step", "epoch", "batch")})
