@@ -66,7 +66,7 @@ def write_states(
             continue
         texts = {
             states / f"{name}.pvsm": pvsm(scene, folder.resolve()),
-            states / f"{name}.py": pvpython(scene, name),
+            states / f"{name}.py": pvpython(scene),
         }
         for path, text in texts.items():
             if path.exists() and _hash(path.read_bytes()) != hashes.get(path.name):
@@ -86,7 +86,7 @@ def write_raw_states(folder: Path, files: Sequence[ZeroCopyIndex], settings: Set
         scene = raw_variable(about, settings)
         base = folder / STATE_FOLDER / about["file"].rsplit(".", 1)[0]
         base.parent.mkdir(exist_ok=True)
-        for ending, text in ((".pvsm", pvsm(scene, folder.resolve())), (".py", pvpython(scene, base.name))):
+        for ending, text in ((".pvsm", pvsm(scene, folder.resolve())), (".py", pvpython(scene))):
             path = base.with_name(base.name + ending)
             _replace(path, text)
             written.append(path)

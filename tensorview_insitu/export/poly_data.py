@@ -17,6 +17,8 @@ from vtkmodules.vtkCommonCore import vtkPoints
 from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
 from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter
 
+from tensorview_insitu.text.array_names import checked
+
 
 def write_poly_data(
     path: Path,
@@ -40,6 +42,7 @@ def write_poly_data(
         cell_data: arrays `(cells,)`, in the order vertices, lines, faces.
 
     Raises:
+        ValueError: an array's name is no plain identifier, which VTK would write unescaped.
         OSError: the file cannot be written.
     """
     data = vtkPolyData()
@@ -55,7 +58,7 @@ def write_poly_data(
     for arrays, place in ((point_data, data.GetPointData()), (cell_data, data.GetCellData())):
         for name, array in (arrays or {}).items():
             vtk_array = numpy_to_vtk(np.ascontiguousarray(array), deep=True)
-            vtk_array.SetName(name)
+            vtk_array.SetName(checked(name))
             place.AddArray(vtk_array)
     save(path, data)
 

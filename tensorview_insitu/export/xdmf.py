@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from tensorview_insitu.export.beside import MOST_TIMES, arrays_of, drawn, export_beside
 from tensorview_insitu.index import ZeroCopyIndex
 from tensorview_insitu.run.publish import publish
 from tensorview_insitu.run.reader import Run, Snapshots
+from tensorview_insitu.text.xml import document
 
 
 def export_xdmf(run: Run, folder: Path, *, layers: Sequence[str] | None = None) -> list[ZeroCopyIndex]:
@@ -55,9 +55,7 @@ def _document(file: str, dataset: str, snapshots: Snapshots) -> bytes:
         for name, middle in arrays:
             attribute = SubElement(grid, "Attribute", Name=name, AttributeType="Scalar", Center="Node")
             _slab(attribute, file, dataset, shape, (number, *middle))
-    ElementTree.indent(root)
-    text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
-    return text
+    return document(root)
 
 
 def _slab(
