@@ -183,7 +183,7 @@ def _write_index(
     index = empty_index(
         {
             "name": model,
-            "run_id": hashlib.sha256(model.encode()).hexdigest()[:32],
+            "run_id": hashlib.sha256(model.encode("utf-8", "surrogatepass")).hexdigest()[:32],
             "status": "finished",
             "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "steps": 0,

@@ -16,6 +16,7 @@ from tensorview_insitu.export.beside import MOST_TIMES, arrays_of, drawn, export
 from tensorview_insitu.index import ZeroCopyIndex
 from tensorview_insitu.run.publish import publish
 from tensorview_insitu.run.reader import Run, Snapshots
+from tensorview_insitu.text.array_names import array_name
 from tensorview_insitu.text.xml import document
 
 
@@ -42,18 +43,19 @@ def _document(file: str, dataset: str, snapshots: Snapshots) -> bytes:
     variable, shape, epochs = snapshots.variable, snapshots.values.shape, snapshots.epochs
     root = Element("Xdmf", Version="2.0")
     domain = SubElement(root, "Domain")
-    series = SubElement(domain, "Grid", Name=variable, GridType="Collection", CollectionType="Temporal")
+    name = array_name(variable)
+    series = SubElement(domain, "Grid", Name=name, GridType="Collection", CollectionType="Temporal")
     values, arrays = shape[1:], arrays_of(variable, shape[1:])
     for number in range(min(len(epochs), MOST_TIMES)):
-        grid = SubElement(series, "Grid", Name=f"{variable}_{number}", GridType="Uniform")
+        grid = SubElement(series, "Grid", Name=f"{name}_{number}", GridType="Uniform")
         SubElement(grid, "Time", Value=repr(float(epochs[number])))
         dims = drawn(values)
         SubElement(grid, "Topology", TopologyType="3DCoRectMesh", Dimensions=_text(dims))
         geometry = SubElement(grid, "Geometry", GeometryType="ORIGIN_DXDYDZ")
         for numbers in ("0 0 0", "1 1 1"):
             SubElement(geometry, "DataItem", Dimensions="3", Format="XML").text = numbers
-        for name, middle in arrays:
-            attribute = SubElement(grid, "Attribute", Name=name, AttributeType="Scalar", Center="Node")
+        for array, middle in arrays:
+            attribute = SubElement(grid, "Attribute", Name=array, AttributeType="Scalar", Center="Node")
             _slab(attribute, file, dataset, shape, (number, *middle))
     return document(root)
 
