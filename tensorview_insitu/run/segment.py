@@ -207,7 +207,7 @@ def attributes(file: h5py.File, name: str) -> dict[str, Any]:
 
 def _decoded(value: Any) -> Any:
     value = _text(value)
-    if isinstance(value, str) and value.startswith("["):
+    if isinstance(value, str) and value.startswith(("[", '"')):
         return json.loads(value)
     return value.item() if isinstance(value, np.generic) else value
 

@@ -108,8 +108,9 @@ def record(folder: Path, name: Names, *, scale: float = 1.0) -> Run:
     conv, dense = name("conv").replace("/", ""), name("classes").replace("/", "")
     own, metric = name("scale").replace("/", ""), name("accuracy")
     other = name("other")
-    # Keras' own column, and what an epoch is told by.
-    metric, other = (f"{text} metric" if text in ("loss", "epoch", "step") else text for text in (metric, other))
+    # Names that Keras gives itself, and what an epoch is told by.
+    metric, other = (f"{m} metric" if m in ("loss", "epoch", "step") else m for m in (metric, other))
+    own = "kernel of its own" if own == "kernel" else own
 
     def values(*shape: int) -> np.ndarray:
         return (scale * rng.normal(size=shape)).astype(np.float32)
@@ -168,12 +169,12 @@ def record(folder: Path, name: Names, *, scale: float = 1.0) -> Run:
     writer.note(name("missing"))
     writer.write(block, epoch_end=True)
     writer.finish("finished")
-    assert writer.problems == [name("missing")]
+    assert writer.problems == [name("missing")], writer.problems
     return Run.open(folder)
 
 
 def export_everything(run: Run, other: Run, folder: Path, name: Names) -> None:
-    """Everything that can be made of runs: exports with all states, a comparison, files beside run.h5, maps."""
+    """Everything that can be made: exports with all states, a comparison, files beside run.h5, maps."""
     layers = list(dict.fromkeys(layer for layer, _ in run.variables()))
     export_run(run, folder / "export", layers=layers)
     write_states(folder / "export")

@@ -1,4 +1,4 @@
-"""What a file holds apart from its texts: the statements of a script, the elements of XML, the shape of a table."""
+"""What a file holds apart from its texts: statements of a script, elements of XML, the shape of a table."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ import h5py
 import numpy as np
 from PIL import Image
 
+
+class OddFileError(ValueError):
+    """Raised when a file is of no known kind, or holds what no file of ours may."""
+
+
 # Texts as geometry: as many points as their letters have.
 _LETTERS = "names.vtp"
 
@@ -25,15 +30,15 @@ def skeletons(folder: Path) -> Counter[tuple[Any, ...]]:
     """How often each skeleton is in a folder.
 
     Raises:
-        AssertionError: there is a kind of file that this test does not know, or a text file that holds what
+        OddFileError: there is a kind of file that nothing is known of here, or a text file that holds what
             cannot be printed.
     """
     found: Counter[tuple[Any, ...]] = Counter()
     for path in sorted(folder.rglob("*")):
         if path.is_dir():
             continue
-        assert path.is_file() and not path.is_symlink(), path
-        assert path.suffix in KINDS, f"{path} is of no known kind: say in skeleton.py what it holds"
+        if not path.is_file() or path.is_symlink() or path.suffix not in KINDS:
+            raise OddFileError(f"{path} is of no known kind: say in skeleton.py what it holds")
         parts = len(path.relative_to(folder).parts)
         found[path.suffix, parts, KINDS[path.suffix](path)] += 1
     return found
@@ -43,15 +48,18 @@ def text_of(path: Path) -> str:
     """The text of a file, in which nothing but line ends is not printable."""
     text = path.read_bytes().decode("utf-8")
     odd = {c for c in text if not c.isprintable() and c != "\n"}
-    assert not odd, f"{path} holds {odd}"
+    if odd:
+        raise OddFileError(f"{path} holds {odd}")
     return text
 
 
 def script(path: Path) -> str:
-    """The tree, with strings and numbers left out, names by the order in which they come, and comments counted."""
+    """The tree without strings and numbers, names by the order in which they come, and comments counted."""
     source = text_of(path)
     tree = ast.parse(source)
     names: dict[str, str] = {}
+    of_names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    stored = {node.id for node in of_names if isinstance(node.ctx, ast.Store)}
 
     class Bare(ast.NodeTransformer):
         def visit_Constant(self, node: ast.Constant) -> ast.AST:  # noqa: N802
@@ -62,13 +70,9 @@ def script(path: Path) -> str:
             return self.visit(node.operand)
 
         def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802
-            given = any(
-                isinstance(one, ast.Name) and one.id == node.id and isinstance(one.ctx, ast.Store)
-                for one in stored
-            )
-            return ast.Name(names.setdefault(node.id, f"v{len(names)}") if given else node.id, node.ctx)
+            bare = names.setdefault(node.id, f"v{len(names)}") if node.id in stored else node.id
+            return ast.Name(bare, node.ctx)
 
-    stored = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
     comments = [
         token.string[:6]
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
@@ -97,8 +101,11 @@ def _is_name(element: ElementTree.Element) -> bool:
 def table(path: Path) -> Any:
     """Rows and columns, and the numbers in them."""
     rows = list(csv.reader(io.StringIO(text_of(path)), strict=True))
-    assert len({len(row) for row in rows}) == 1, f"{path} has rows of different lengths"
-    assert not [cell for row in rows for cell in row if cell[:1] in tuple("=+@\t\r") or _is_formula(cell)]
+    if len({len(row) for row in rows}) != 1:
+        raise OddFileError(f"{path} has rows of different lengths")
+    formulas = [cell for row in rows for cell in row if cell[:1] in tuple("=+@\t\r") or _is_formula(cell)]
+    if formulas:
+        raise OddFileError(f"{path} holds formulas: {formulas}")
     return len(rows), len(rows[0]), tuple(cell for row in rows[1:] for cell in row if _is_number(cell))
 
 
