@@ -30,13 +30,21 @@ def export_xdmf(run: Run, folder: Path, *, layers: Sequence[str] | None = None) 
 
     Raises:
         NotInRunError: the run is not packed, or has no such layer.
+        ValueError: XDMF cannot name run.h5 from there.
         OSError: the folder cannot be written.
     """
     return export_beside(run, folder, "xmf", _write, layers)
 
 
 def _write(path: Path, source: Path, dataset: str, snapshots: Snapshots) -> None:
-    publish(path, _document(os.path.relpath(source, path.parent), dataset, snapshots))
+    file = os.path.relpath(source, path.parent)
+    # ParaView 5.11 finds no file then, says so where nobody looks, and shows what was in its memory.
+    if ":" in file or not file.isprintable():
+        raise ValueError(
+            f"Expected a path to run.h5 without colons and control characters, which XDMF cannot hold. "
+            f"Received: {file!r}. Write it into the run's own folder, or with --format vtkhdf."
+        )
+    publish(path, _document(file, dataset, snapshots))
 
 
 def _document(file: str, dataset: str, snapshots: Snapshots) -> bytes:

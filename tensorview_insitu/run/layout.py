@@ -46,7 +46,7 @@ reader, ParaView's included, reads them.
 
 from pathlib import Path
 
-from tensorview_insitu.text.percent import escape_unprintable, unpercent
+from tensorview_insitu.text.percent import escape_unprintable, percent, unpercent
 
 FORMAT = "tensorview-insitu run"
 VERSION = 1
@@ -79,7 +79,8 @@ def escaped(path: str) -> str:
     """A layer's path or a variable's name as HDF5 can hold it; `unescaped` gives it back.
 
     HDF5 passes over a component `.`, and knows no empty one and no NUL; a name that ends in `_steps`
-    would be taken for the steps of another; what cannot be printed (a line end) ends up on terminals.
+    would be taken for the steps of another; what cannot be printed (a line end) ends up on terminals; and
+    XDMF takes what stands before a colon for a file (ParaView 5.11 then shows what was in memory).
     """
     return "/".join(_escaped_component(component) for component in path.split("/"))
 
@@ -90,7 +91,7 @@ def unescaped(path: str) -> str:
 
 
 def _escaped_component(name: str) -> str:
-    name = escape_unprintable(name.replace("%", "%25"))
+    name = escape_unprintable(name.replace("%", "%25")).replace(":", percent(":"))
     if name.strip(".") == "":
         name = name.replace(".", "%2E") or "%"
     return name.removesuffix("_steps") + "%5Fsteps" if name.endswith("_steps") else name

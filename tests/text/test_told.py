@@ -29,7 +29,8 @@ COMMANDS = (
 
 def told(folder, name, capsys) -> list[str]:
     """Everything that the commands print, with its lines."""
-    folder = folder / name("folder").replace("/", "")[:60].replace("\0", "").encode("utf-8", "replace").decode()
+    inner = name("folder").replace("/", "").replace("\0", "")[:60]
+    folder = folder / inner.encode("utf-8", "replace").decode()
     runs = [record(folder / one, name, scale=scale).folder for one, scale in (("run", 1.0), ("other", 2.0))]
     places = {"run": runs[0], "other": runs[1], "out": folder / "out"}
     lines = []
