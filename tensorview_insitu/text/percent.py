@@ -8,8 +8,8 @@ from urllib.parse import unquote_to_bytes
 
 # A cell that begins like this is a formula to a spreadsheet (OWASP, CSV injection); full width too.
 _FORMULA = "=+-@＝＋－＠"
-# A quote or a semicolon ends the cell in some reader.
-_ENDS_A_CELL = '";'
+# A quote or a semicolon ends the cell in some reader; ParaView's drops a backslash, and finds no such column.
+_ENDS_A_CELL = '";\\'
 _LOOKS_ESCAPED = re.compile("%(?=[0-9A-Fa-f]{2})")
 # What pandas reads as something else than this text: a missing value, a truth, a number.
 _MISSING = {

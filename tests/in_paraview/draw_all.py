@@ -3,20 +3,17 @@
 draw_all.py OUT_FOLDER STATE_OR_SCRIPT [STATE_OR_SCRIPT ...]
 """
 
-import json
 import os
 import runpy
 import sys
 
 import paraview.simple
-from paraview import servermanager
 from paraview.simple import *
 from vtkmodules.vtkRenderingCore import vtkTextRenderer
 
 
 def main(out, programs):
     vtkTextRenderer.GetInstance().SetScaleToPowerOfTwo(True)
-    held = {}
     for number, program in enumerate(programs):
         ResetSession()
         paraview.simple._DisableFirstRenderCameraReset()
@@ -28,20 +25,6 @@ def main(out, programs):
         layout = GetLayouts()[max(GetLayouts())]
         layout.SetSize(1280, 720)
         SaveScreenshot(os.path.join(out, f"{number}.png"), layout, ImageResolution=[1280, 720])
-        held[program] = columns()
-    with open(os.path.join(out, "held.json"), "w") as file:
-        json.dump(held, file)
-
-
-def columns():
-    """The columns of each table that ParaView reads."""
-    found = {}
-    for (name, _), source in GetSources().items():
-        if source.GetXMLName() == "CSVReader":
-            source.UpdatePipeline()
-            table = servermanager.Fetch(source)
-            found[name] = [table.GetColumnName(i) for i in range(table.GetNumberOfColumns())]
-    return found
 
 
 main(sys.argv[1], sys.argv[2:])
