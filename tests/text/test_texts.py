@@ -1,6 +1,8 @@
 """What becomes of a text on each of its ways: it is harmless, and where it must be, it comes back."""
 
 import ast
+import subprocess
+import sys
 from urllib.parse import unquote
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -148,6 +150,36 @@ def test_text_is_drawn_as_it_is():
     assert as_drawn("Text", "$\\sqrt$ a|b {x}\nnext") == "\\$\\sqrt\\$ a¦b {x}\nnext"
     assert as_drawn("ChartTitle", "{ENV_username}") == "{{ENV_username}}"
     assert as_drawn("Representation", "Surface") == "Surface"
+    assert (
+        as_drawn("Text", "\u03b2 \u4e2d \u00e9 e\u0301 \u2013 \u0161")
+        == "\\u03b2 \\u4e2d \u00e9 \u00e9 \u2013 \u0161"
+    )
     assert in_braces("a{b}") == "a{{b}}"
     with pytest.raises(ValueError, match="Expected printable text"):
         as_drawn("Text", "\x1b")
+
+
+INK = """
+import sys
+from vtkmodules.util.numpy_support import vtk_to_numpy
+from vtkmodules.vtkCommonDataModel import vtkImageData
+from vtkmodules.vtkRenderingCore import vtkTextProperty, vtkTextRenderer
+import vtkmodules.vtkRenderingFreeType
+
+def ink(text):
+    image, how = vtkImageData(), vtkTextProperty()
+    how.SetFontSize(24)
+    assert vtkTextRenderer.GetInstance().RenderString(how, text, image, [0, 0], 72)
+    return (vtk_to_numpy(image.GetPointData().GetScalars())[:, 3] > 0).sum()
+
+print(*[hex(ord(c)) for c in sys.argv[1] if ink(f"a{c}b") <= ink("ab")])
+"""
+
+
+def test_vtk_has_every_letter_that_is_drawn_as_it_is():
+    letters = "".join(c for c in map(chr, range(0x21, 0x3000)) if c.isprintable() and c not in "$|")
+    drawn = "".join(c for c in letters if as_drawn("Text", c) == c)
+    assert "\u00e9" in drawn and "\u0161" in drawn and "\u03b2" not in drawn
+    program = [sys.executable, "-c", INK, drawn + "\u03b2"]
+    answer = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["0x3b2"]  # which it has not: the check can fail
