@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from tensorview_insitu.index import Index
 from tensorview_insitu.text.printable import distinct, printable
@@ -17,17 +17,22 @@ _Value = TypeVar("_Value")
 def shown(index: Index, settings: Settings) -> tuple[Index, Settings]:
     """Index and settings with printable texts; names that differ still do."""
     forms = distinct(_texts(index))
-    named = {
-        name: None if text is None else forms.get(text, printable(text))
-        for name in ("layer", "colour_by", "method")
-        for text in [getattr(settings, name)]
-    }
-    return _replaced(index, forms), replace(settings, **named)
+
+    def named(text: str | None) -> str | None:
+        return None if text is None else forms.get(text, printable(text))
+
+    told = replace(
+        settings,
+        layer=named(settings.layer),
+        colour_by=named(settings.colour_by),
+        method=named(settings.method),
+    )
+    return cast(Index, _replaced(index, forms)), told
 
 
 def shown_part(part: _Value) -> _Value:
     """A part of an index with printable texts."""
-    return _replaced(part, distinct(_texts(part)))
+    return cast(_Value, _replaced(part, distinct(_texts(part))))
 
 
 def _texts(value: Any) -> Iterator[str]:

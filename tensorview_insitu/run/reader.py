@@ -384,11 +384,11 @@ class Run:
         if rows is None:
             columns = layout.STEPS_COLUMNS if name == layout.STEPS else ("step",)
             return pd.DataFrame({c: pd.Series(dtype=np.float64) for c in columns})
-        columns = rows.attributes["columns"]
+        names = rows.attributes["columns"]
         if name not in (layout.STEPS, layout.EPOCH_SCALARS):
             # A layer may be called as a column that tells time.
-            columns = [f"{c}_" if c in layout.STEPS_COLUMNS else c for c in columns]
-        table = pd.DataFrame(rows.values, columns=pd.Index(columns))
+            names = [f"{one}_" if one in layout.STEPS_COLUMNS else one for one in names]
+        table = pd.DataFrame(rows.values, columns=pd.Index(names))
         if name == layout.STEPS:
             return table.astype({c: np.int64 for c in ("step", "epoch", "batch")})
         table.insert(0, "step", rows.steps)

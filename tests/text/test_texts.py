@@ -150,10 +150,8 @@ def test_text_is_drawn_as_it_is():
     assert as_drawn("Text", "$\\sqrt$ a|b {x}\nnext") == "\\$\\sqrt\\$ a¦b {x}\nnext"
     assert as_drawn("ChartTitle", "{ENV_username}") == "{{ENV_username}}"
     assert as_drawn("Representation", "Surface") == "Surface"
-    assert (
-        as_drawn("Text", "\u03b2 \u4e2d \u00e9 e\u0301 \u2013 \u0161")
-        == "\\u03b2 \\u4e2d \u00e9 \u00e9 \u2013 \u0161"
-    )
+    letters = "\u03b2 \u4e2d \u00e9 e\u0301 \u2013 \u0161"
+    assert as_drawn("Text", letters) == "\\u03b2 \\u4e2d \u00e9 \u00e9 \u2013 \u0161"
     assert in_braces("a{b}") == "a{{b}}"
     with pytest.raises(ValueError, match="Expected printable text"):
         as_drawn("Text", "\x1b")
