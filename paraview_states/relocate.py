@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 from xml.etree import ElementTree
 
+from tensorview_insitu.text.xml import fragment
+
 _FILE_PROPERTIES = ("FileName", "FileNames")
 
 
@@ -29,7 +31,7 @@ def relocated(state: Path, folder: Path) -> str | None:
             if here is not None and str(here) != str(path):
                 value.set("value", str(here))
                 changed = True
-    return ElementTree.tostring(tree.getroot(), encoding="unicode") + "\n" if changed else None
+    return fragment(tree.getroot(), indent=None) if changed else None
 
 
 def _found(path: PurePath, folder: Path) -> Path | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tensorview_insitu.index import ZeroCopyIndex, read_index
+from tensorview_insitu.text.xml import NotXmlError
 
 from .pvpython import pvpython
 from .pvsm import pvsm
@@ -50,6 +51,7 @@ def write_states(
         ValueError: there is no such view.
         NoExportError: there is no export in `folder`.
         ImpossibleViewError: a view was named that the export has no data for.
+        NotXmlError: a view was named, and no state can hold the path of the folder.
     """
     index = read_index(folder)
     states = folder / STATE_FOLDER
@@ -64,10 +66,14 @@ def write_states(
                 raise ImpossibleViewError(f"No view {name} of this run: {error}.") from None
             report.impossible[name] = str(error)
             continue
-        texts = {
-            states / f"{name}.pvsm": pvsm(scene, folder.resolve()),
-            states / f"{name}.py": pvpython(scene, name),
-        }
+        texts: dict[Path, str] = {}
+        try:
+            texts[states / f"{name}.pvsm"] = pvsm(scene, folder.resolve())
+        except NotXmlError as error:  # the folder's path; the script finds its data without it
+            if views:
+                raise
+            report.impossible[f"{name}.pvsm"] = str(error)
+        texts[states / f"{name}.py"] = pvpython(scene)
         for path, text in texts.items():
             if path.exists() and _hash(path.read_bytes()) != hashes.get(path.name):
                 report.kept.append(path)
@@ -86,7 +92,7 @@ def write_raw_states(folder: Path, files: Sequence[ZeroCopyIndex], settings: Set
         scene = raw_variable(about, settings)
         base = folder / STATE_FOLDER / about["file"].rsplit(".", 1)[0]
         base.parent.mkdir(exist_ok=True)
-        for ending, text in ((".pvsm", pvsm(scene, folder.resolve())), (".py", pvpython(scene, base.name))):
+        for ending, text in ((".pvsm", pvsm(scene, folder.resolve())), (".py", pvpython(scene))):
             path = base.with_name(base.name + ending)
             _replace(path, text)
             written.append(path)

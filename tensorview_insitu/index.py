@@ -38,7 +38,7 @@ class RunIndex(TypedDict):
 
 
 class MetricIndex(TypedDict):
-    """One metric of the epochs: its columns in the tables, and what values they take."""
+    """One metric of the epochs: its columns as the tables have them, and what values they take."""
 
     name: str
     training: str | None
@@ -92,13 +92,14 @@ class HeatMapIndex(TypedDict):
 class GradientNormsIndex(TypedDict):
     """Gradient norms: a heat map (variable x step) of their log10, and lines.
 
-    `log_ranges` are those of log10 of the norms, by variable. A column of the heat map, and a row of the
-    lines, stands for `steps_per_column` steps (their geometric mean). `gaps` tells whether the lines have
-    any: a norm of zero has no place on a log scale.
+    `columns` are those of the lines, a variable each; `log_ranges` those of log10 of the norms, by variable.
+    A column of the heat map, and a row of the lines, stands for `steps_per_column` steps (their geometric
+    mean). `gaps` tells whether the lines have any: a norm of zero has no place on a log scale.
     """
 
     heat_map: HeatMapIndex
     lines: str
+    columns: list[str]
     now: str
     log_ranges: list[Range]
     steps: int

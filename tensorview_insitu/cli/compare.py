@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tensorview_insitu.cli.command import add_command
+from tensorview_insitu.cli.say import say
 from tensorview_insitu.cli.settings import add_settings, settings_of
 
 
@@ -37,12 +38,12 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     runs = [Run.open(path) for path in options.paths]
     folder = Path(options.output) if options.output else runs[0].folder.parent / "comparison"
-    print(export_comparison(runs, folder))
+    say(export_comparison(runs, folder))
     for path in write_states(folder, ["compare"], settings).written:
-        print(path)
+        say(path)
     if options.render:
         from tensorview_insitu.cli.render import render
 
         for picture in render(str(folder), ["compare"], settings=settings):
-            print(picture)
+            say(picture)
     return 0

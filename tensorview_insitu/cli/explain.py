@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tensorview_insitu.cli.command import add_command
 from tensorview_insitu.cli.progress import progress_bar
+from tensorview_insitu.cli.say import say
 
 if TYPE_CHECKING:
     from tensorview_insitu.explain.network import Explanation
@@ -89,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
             progress(number + 1, len(methods))
     folder = Path(options.output)
     for path in write_explained(folder, Path(options.model).stem, paths, images, network, classes, found):
-        print(path)
+        say(path)
     return 0
 
 

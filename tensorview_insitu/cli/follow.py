@@ -236,7 +236,7 @@ class _Painter(AbstractContextManager["_Painter"]):
                 continue
             answer = self._answer(process)
             if answer:
-                return "" if answer.startswith("frame ") else answer.removeprefix("failed ").strip()
+                return "" if answer.startswith("frame ") else str(json.loads(answer.removeprefix("failed ")))
             self._stop()
         return "pvpython died twice over it"
 

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from tensorview_insitu.cli.command import add_command
+from tensorview_insitu.cli.say import say, say_lines
 
 
 def add_to(commands: Any) -> None:
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     """Print it."""
     facts = gather(options.path)
     if options.json:
-        print(json.dumps(facts, indent=1))
+        say_lines(json.dumps(facts, indent=1))
     else:
         _print(facts)
     return 1 if facts["damaged"] else 0
@@ -64,14 +65,14 @@ def gather(path: str) -> dict[str, Any]:
 
 def _print(facts: dict[str, Any]) -> None:
     planned = facts.get("planned_epochs")
-    print(f"{facts['path']}: {facts['status']}")
+    say(f"{facts['path']}: {facts['status']}")
     if "error" in facts:
-        print(f"  ended with  {facts['error']}")
-    print(f"  created     {facts['created']} on {facts['host']} (process {facts['pid']})")
-    print(f"  run id      {facts['run_id']}")
+        say(f"  ended with  {facts['error']}")
+    say(f"  created     {facts['created']} on {facts['host']} (process {facts['pid']})")
+    say(f"  run id      {facts['run_id']}")
     if "model" in facts:
-        print(f"  model       {facts['model']} on {facts['backend']}, {len(facts['layers'])} layers")
-    print(
+        say(f"  model       {facts['model']} on {facts['backend']}, {len(facts['layers'])} layers")
+    say(
         f"  trained     {facts['steps']} steps, {facts['epochs']}"
         + (f" of {planned}" * bool(planned))
         + " epochs"
@@ -80,18 +81,18 @@ def _print(facts: dict[str, Any]) -> None:
         f"{k} {v:.4g}" for k, v in facts["last_epoch"].items() if k not in ("step", "epoch") and v is not None
     ]
     if told:
-        print(f"  last epoch  {', '.join(told)}")
-    print(f"  on disk     {facts['bytes'] / 1e6:.1f} MB in {facts['files']} file(s)")
-    print("  recorded")
+        say(f"  last epoch  {', '.join(told)}")
+    say(f"  on disk     {facts['bytes'] / 1e6:.1f} MB in {facts['files']} file(s)")
+    say("  recorded")
     for name, shape in facts["datasets"].items():
-        print(f"    /{name:40} {' x '.join(map(str, shape))}")
+        say(f"    /{name:40} {' x '.join(map(str, shape))}")
     for problem in facts["missing"]:
-        print(f"  missing     {problem}")
+        say(f"  missing     {problem}")
     for line in facts.get("thinned", []):
-        print(f"  thinned     {line}")
+        say(f"  thinned     {line}")
     for event in facts.get("resumed", []):
-        print(f"  resumed     after step {event['after_step']} ({event['time']})")
+        say(f"  resumed     after step {event['after_step']} ({event['time']})")
     for problem in facts["damaged"]:
-        print(f"  damaged     {problem}")
+        say(f"  damaged     {problem}")
     if facts["damaged"]:
-        print("  `tensorview-insitu verify` reads everything and names all that is damaged.")
+        say("  `tensorview-insitu verify` reads everything and names all that is damaged.")

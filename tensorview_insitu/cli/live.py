@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tensorview_insitu.cli.command import add_command
+from tensorview_insitu.cli.say import say
 from tensorview_insitu.cli.settings import add_settings, settings_of
 
 
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     if options.gui:
         return _window(following)
     be_nice()
-    follow(following, lambda line: print(line, flush=True))
+    follow(following, say)
     return 0
 
 
@@ -87,7 +88,7 @@ def _window(following: Any) -> int:
     paraview = find("paraview")
     if not has_screen():
         raise NoParaViewError("There is no display to open a window on. Without --gui, live makes pictures.")
-    wait_for_run(following, lambda line: print(line, flush=True))
+    wait_for_run(following, say)
     folder = export_folder(str(following.path)).resolve()
     view = following.views[0]
     write_states(folder, [view], following.settings)

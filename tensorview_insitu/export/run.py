@@ -15,7 +15,6 @@ from tensorview_insitu.export.horizon import horizon_of
 from tensorview_insitu.export.kernel_table import export_kernel_table
 from tensorview_insitu.export.layer import Exported, export_layer
 from tensorview_insitu.export.layer_health import export_layer_health
-from tensorview_insitu.export.names import safe_names
 from tensorview_insitu.export.network import export_network
 from tensorview_insitu.index import (
     INDEX_FILE,
@@ -31,6 +30,7 @@ from tensorview_insitu.index import (
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.errors import NotInRunError
 from tensorview_insitu.run.reader import Run
+from tensorview_insitu.text.file_names import safe_names
 
 EXPORT_FOLDER = "paraview"
 _MOST_SNAPSHOTS = 4000  # of all variables together: each makes some four files
@@ -209,11 +209,13 @@ def _export_layers(
 def _export_kernel_tables(
     run: Run, target: Target, layers: list[LayerIndex], every: int, notes: list[str]
 ) -> dict[str, TableIndex]:
-    tables = {}
+    tables: dict[str, TableIndex] = {}
     for layer in layers:
         for variable in layer["variables"]:
             if variable["name"].endswith("kernel"):
-                name = f"{layer['folder'].removeprefix('layers/')}_{variable['name']}"
+                # Its files are called as the variable; two layers and their kernels may make one name.
+                base = f"{layer['folder'].removeprefix('layers/')}_{Path(variable['file']).stem}"
+                name = base if base not in tables else f"{base}-{len(tables)}"
                 file = f"tables/{name}.csv"
                 table, note = export_kernel_table(run, target, layer["name"], variable["name"], file, every)
                 tables[name] = table

@@ -45,7 +45,8 @@ reader, ParaView's included, reads them.
 """
 
 from pathlib import Path
-from urllib.parse import unquote
+
+from tensorview_insitu.text.percent import escape_unprintable, percent, unpercent
 
 FORMAT = "tensorview-insitu run"
 VERSION = 1
@@ -78,18 +79,19 @@ def escaped(path: str) -> str:
     """A layer's path or a variable's name as HDF5 can hold it; `unescaped` gives it back.
 
     HDF5 passes over a component `.`, and knows no empty one and no NUL; a name that ends in `_steps`
-    would be taken for the steps of another.
+    would be taken for the steps of another; what cannot be printed (a line end) ends up on terminals; and
+    XDMF takes what stands before a colon for a file (ParaView 5.11 then shows what was in memory).
     """
     return "/".join(_escaped_component(component) for component in path.split("/"))
 
 
 def unescaped(path: str) -> str:
     """The path or name that `escaped` was given."""
-    return "/".join("" if part == "%" else unquote(part) for part in path.split("/"))
+    return "/".join("" if part == "%" else unpercent(part) for part in path.split("/"))
 
 
 def _escaped_component(name: str) -> str:
-    name = name.replace("%", "%25").replace("\0", "%00")
+    name = escape_unprintable(name.replace("%", "%25")).replace(":", percent(":"))
     if name.strip(".") == "":
         name = name.replace(".", "%2E") or "%"
     return name.removesuffix("_steps") + "%5Fsteps" if name.endswith("_steps") else name

@@ -264,10 +264,15 @@ class Run:
 
     def activation_layers(self) -> list[str]:
         """The layers whose activations were recorded, in the order in which the model calls them."""
-        return [column for column in self._table(layout.DEAD_FILTERS).columns if column != "step"]
+        columns = self._table(layout.DEAD_FILTERS).columns
+        return [c.removesuffix("_") if c[:-1] in layout.STEPS_COLUMNS else c for c in columns if c != "step"]
 
     def dead_filters(self) -> pd.DataFrame:
-        """How many filters of each layer are zero all over the probe, one column each."""
+        """How many filters of each layer are zero all over the probe, one column each.
+
+        Here as in every table: what is called `step`, `epoch`, `batch` or `wall_time`, and is none, is
+        `step_`, ... .
+        """
         return self._with_steps(self._table(layout.DEAD_FILTERS))
 
     def predictions(self, output: int = 0) -> Snapshots:
@@ -381,7 +386,11 @@ class Run:
             columns = layout.STEPS_COLUMNS if name == layout.STEPS else ("step",)
             return pd.DataFrame({c: pd.Series(dtype=np.float64) for c in columns})
         schema.check_rows(name, rows, self.folder)
-        table = pd.DataFrame(rows.values, columns=pd.Index(rows.attributes["columns"]))
+        names = rows.attributes["columns"]
+        if name not in (layout.STEPS, layout.EPOCH_SCALARS):
+            # A layer may be called as a column that tells time.
+            names = [f"{one}_" if one in layout.STEPS_COLUMNS else one for one in names]
+        table = pd.DataFrame(rows.values, columns=pd.Index(names))
         if name == layout.STEPS:
             return table.astype({c: np.int64 for c in ("step", "epoch", "batch")})
         table.insert(0, "step", rows.steps)

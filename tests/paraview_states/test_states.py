@@ -66,7 +66,7 @@ def test_text_with_markup_survives_both_emitters(tmp_path):
     scene.layout = view
     root = ElementTree.fromstring(pvsm(scene, tmp_path))
     assert root.find(".//Property[@name='Text']/Element").get("value") == "conv/<k&\"1\"> 'é'\nnext"
-    strings = [n.value for n in ast.walk(ast.parse(pvpython(scene, "x"))) if isinstance(n, ast.Constant)]
+    strings = [n.value for n in ast.walk(ast.parse(pvpython(scene))) if isinstance(n, ast.Constant)]
     assert "conv/<k&\"1\"> 'é'\nnext" in strings
 
 
