@@ -3,8 +3,8 @@
 Besides those of our own scenes (`proxies.py`) these are the sources, filters and views of ParaView's menus
 that people add by hand to such a scene, and what ParaView itself puts into every state it saves. They are
 chosen one by one, never by what a name lacks: `misc/ExecutableRunner` starts programs, `misc/PluginLoader`
-loads libraries, `SelectionQuerySource`, `AnnotateAttributeData` and `AnnotateGlobalData` hand their text to
-Python, and none of them has "Python" in its name. Of the readers only those of our own files are here.
+loads libraries, the query of a `SelectionQuerySource` is Python that runs, and none of them has "Python" in
+its name. Of the readers only those of our own files are here.
 """
 
 from __future__ import annotations

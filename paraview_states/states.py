@@ -62,21 +62,28 @@ def write_states(
     hashes = _hashes(states)
     report = Report()
     for name in [check_view(view) for view in views] if views else VIEWS:
-        try:
-            scene = VIEWS[name](index, settings or Settings())
-        except ImpossibleViewError as error:
-            if views:
-                raise ImpossibleViewError(f"No view {name} of this run: {error}.") from None
-            report.impossible[name] = str(error)
-            continue
         texts: dict[Path, str] = {}
         try:
+            scene = VIEWS[name](index, settings or Settings())
+            script = pvpython(scene)
             texts[states / f"{name}.pvsm"] = pvsm(scene, folder.resolve())
         except NotXmlError as error:  # the folder's path; the script finds its data without it
             if views:
                 raise
             report.impossible[f"{name}.pvsm"] = str(error)
-        texts[states / f"{name}.py"] = pvpython(scene)
+        except ImpossibleViewError as error:
+            if views:
+                raise ImpossibleViewError(f"No view {name} of this run: {error}.") from None
+            report.impossible[name] = str(error)
+            continue
+        except (LookupError, ArithmeticError) as error:
+            # The types in index.json are right, but not what they say: ours never do that.
+            why = f"its part of index.json does not fit together ({type(error).__name__}: {error})"
+            if views:
+                raise ImpossibleViewError(f"No view {name} of this run: {why}.") from error
+            report.impossible[name] = why
+            continue
+        texts[states / f"{name}.py"] = script
         for path, text in texts.items():
             if path.exists() and _hash(read_bytes(path, _MOST_BYTES)) != hashes.get(path.name):
                 report.kept.append(path)

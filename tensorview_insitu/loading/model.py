@@ -84,6 +84,7 @@ def _load(copy: Path, path: Path, *, safe_mode: bool) -> Any:
         raise
     except Exception as error:  # what a stranger's file makes Keras raise has no common type
         why = " ".join(str(error).split()).replace(str(copy), str(path))
+        why = why.rsplit("Exception encountered: ")[-1]  # before it Keras writes the whole config
         raise ForeignFileError(f"{path} cannot be loaded: {why[:300]}") from error
 
 
