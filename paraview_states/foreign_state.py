@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from tensorview_insitu.loading.plain_file import ForeignFileError, inside, read_bytes, within
+from tensorview_insitu.loading.plain_file import ForeignFileError, inside, read_bytes, said, within
 from tensorview_insitu.loading.xml_tree import parse_xml, read_xml
+from tensorview_insitu.text.xml import fragment
 
 from .allowed import ALLOWED, READERS, SETTINGS
 
@@ -126,6 +126,7 @@ def checked_state(state: Path, folder: Path, *, allow_code: bool = False) -> Che
     Raises:
         ForeignStateError: it holds what is not allowed; its text names it.
         ForeignFileError: it is no plain XML file of a bounded size, or a link leads out of the folder.
+        NotXmlError: the path of the folder cannot stand in a state.
         OSError: it cannot be read.
     """
     folder = folder.resolve()
@@ -134,11 +135,11 @@ def checked_state(state: Path, folder: Path, *, allow_code: bool = False) -> Che
         _refuse(state, list(dict.fromkeys(_foreign(root))))
     moved, missing = _relocate(root, folder)
     if not allow_code:
-        _refuse(state, [f"the file {name!r}, which is not in {folder}" for name in missing])
+        _refuse(state, [f"the file {said(name)!r}, which is not in {folder}" for name in missing])
         for collection in _files(root):
             if collection.suffix == ".pvd":
                 _check_collection(collection, folder)
-    return CheckedState(ElementTree.tostring(root, encoding="unicode") + "\n", moved)
+    return CheckedState(fragment(root, indent=None), moved)
 
 
 def _refuse(state: Path, found: list[str]) -> None:
@@ -157,7 +158,7 @@ def _refuse(state: Path, found: list[str]) -> None:
 
 def _foreign(root: Element) -> Iterator[str]:
     if root.tag not in _ROOTS:
-        yield f"<{_said(root.tag)}> for a state"
+        yield f"<{said(root.tag)}> for a state"
         return
     yield from _foreign_children(root, "")
 
@@ -166,23 +167,23 @@ def _foreign_children(element: Element, path: str) -> Iterator[str]:
     known = _GRAMMAR.get(path, {})
     for child in element:
         if child.tag not in known:
-            yield f"<{_said(child.tag)}> in <{_said(element.tag)}>"
+            yield f"<{said(child.tag)}> in <{said(element.tag)}>"
             continue
         unknown = set(child.attrib) - known[child.tag]
         if unknown:
-            yield f"{', '.join(map(_said, sorted(unknown)))} of <{child.tag}>"
+            yield f"{', '.join(map(said, sorted(unknown)))} of <{child.tag}>"
         here = f"{path}/{child.tag}" if path else child.tag
         if here == "ServerManagerState/Proxy":
             yield from _foreign_proxy(child)
         if child.tag == "SettingsProxy" and child.get("type") not in SETTINGS:
-            yield f"the settings {_said(child.get('type'))}"
+            yield f"the settings {said(child.get('type'))}"
         yield from _foreign_children(child, here)
 
 
 def _foreign_proxy(proxy: Element) -> Iterator[str]:
     group, kind = proxy.get("group", ""), proxy.get("type", "")
     if (group, kind) not in ALLOWED:
-        yield _said(kind) if group in ("sources", "filters", "views") else f"{_said(group)}/{_said(kind)}"
+        yield said(kind) if group in ("sources", "filters", "views") else f"{said(group)}/{said(kind)}"
         return
     for found in proxy.iterfind("Property"):
         name = found.get("name", "")
@@ -190,9 +191,9 @@ def _foreign_proxy(proxy: Element) -> Iterator[str]:
         if name in _FILES and kind in READERS:
             bad = [value for value in values if not value.endswith(READERS[kind])]
             if bad:
-                yield f"the file {bad[0]!r} for {kind}"
+                yield f"the file {said(bad[0])!r} for {kind}"
         elif not _harmless(name, values):
-            yield f"{_said(name)} of {kind}"
+            yield f"{said(name)} of {kind}"
 
 
 def _harmless(name: str, values: list[str]) -> bool:
@@ -215,11 +216,6 @@ def _is_example(shader: str) -> bool:
     return not code or (_EXAMPLE_SHADER in shader and code == list(_EXAMPLE_LINES))
 
 
-def _said(text: str | None) -> str:
-    """A stranger's word in a message of one line."""
-    return ascii(text or "")[1:-1][:60]
-
-
 # ---- its files
 
 
@@ -227,11 +223,11 @@ def _relocate(root: Element, folder: Path) -> tuple[bool, list[str]]:
     """Say of every file where in `folder` it is; whether any was elsewhere, and those that are not there."""
     moved, missing = False, []
     for value in _file_values(root):
-        said = value.get("value", "")
-        here = _found(said, folder)
+        name = value.get("value", "")
+        here = _found(name, folder)
         if here is None:
-            missing.append(said)
-        elif str(here) != said:
+            missing.append(name)
+        elif str(here) != name:
             value.set("value", str(here))
             moved = True
     return moved, list(dict.fromkeys(missing))
@@ -247,12 +243,12 @@ def _files(root: Element) -> list[Path]:
     return [Path(name) for name in dict.fromkeys(value.get("value", "") for value in _file_values(root))]
 
 
-def _found(said: str, folder: Path) -> Path | None:
-    parts = [part for part in re.split(r"[\\/]+", said) if part]
-    if ".." in parts or "\0" in said:
+def _found(name: str, folder: Path) -> Path | None:
+    parts = [part for part in re.split(r"[\\/]+", name) if part]
+    if ".." in parts or "\0" in name:
         return None
     # What lies in the folder already is that very file, and not another one of the same name.
-    candidates = [Path(said)] if Path(said).is_relative_to(folder) else []
+    candidates = [Path(name)] if Path(name).is_relative_to(folder) else []
     candidates += [folder.joinpath(*parts[start:]) for start in range(len(parts))]
     return next((within(folder, file) for file in candidates if file.is_file()), None)
 
@@ -264,6 +260,6 @@ def _check_collection(collection: Path, folder: Path) -> None:
         file = inside(collection.parent, name, collection)
         if not name.endswith((".vtp", ".vti")) or (file.exists() and not file.is_file()):
             raise ForeignFileError(
-                f"{collection} names the file {name!r}. Expected plain .vtp and .vti files."
+                f"{collection} names the file {said(name)!r}. Expected plain .vtp and .vti files."
             )
         within(folder, file)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, TypedDict
 
 from tensorview_insitu.loading.json_text import read_json
-from tensorview_insitu.loading.plain_file import ForeignFileError, inside
+from tensorview_insitu.loading.plain_file import ForeignFileError, inside, said
 from tensorview_insitu.loading.typed import check_types
 
 FORMAT = "tensorview-insitu export"
@@ -467,8 +467,10 @@ def _check_path(folder: Path, path: Path, file: str, kind: str) -> None:
     inside(folder, file, path)
     if kind != "folder" and not file.endswith(_ENDINGS):
         raise ForeignFileError(
-            f"{path} names the file {file!r}. Expected one that ends in {', '.join(_ENDINGS)}."
+            f"{path} names the file {said(file)!r}. Expected one that ends in {', '.join(_ENDINGS)}."
         )
     # It becomes a format, which can ask for any attribute and any width.
     if not _PATTERN.fullmatch(file) if kind == "pattern" else "{" in file:
-        raise ForeignFileError(f"{path} names the file {file!r}. Expected {{step:07d}} in patterns only.")
+        raise ForeignFileError(
+            f"{path} names the file {said(file)!r}. Expected {{step:07d}} in patterns only."
+        )

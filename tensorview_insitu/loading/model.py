@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tensorview_insitu.loading.model_archive import ModelCodeError, check_archive
-from tensorview_insitu.loading.plain_file import ForeignFileError, open_plain
+from tensorview_insitu.loading.plain_file import ForeignFileError, open_plain, said
 
 _SAFE = (3, 11)
 # States of random generators and the like, which not every version of Keras has saved.
@@ -103,7 +103,7 @@ def _at_most(numbers: int, stored: int, path: Path) -> Iterator[None]:
         if left < 0:
             raise ForeignFileError(
                 f"{path} cannot be loaded: it declares more weights than it holds. Its layer "
-                f"{ascii(layer.name)[1:-1][:60]} wants {wanted:,} of them, and in all {stored:,} are stored."
+                f"{said(layer.name)} wants {wanted:,} of them, and in all {stored:,} are stored."
             )
         return add_weight(layer, shape, *args, **kwargs)
 
@@ -123,7 +123,7 @@ def _check_outputs(model: Any, path: Path) -> None:
             size = math.prod(n or 1 for n in output.shape[1:])
             if size > _MOST_OUTPUTS:
                 raise ForeignFileError(
-                    f"{path} cannot be used: its layer {ascii(layer.name)[1:-1][:60]} gives {size:,} numbers "
+                    f"{path} cannot be used: its layer {said(layer.name)} gives {size:,} numbers "
                     f"for each image. Expected at most {_MOST_OUTPUTS:,}."
                 )
 

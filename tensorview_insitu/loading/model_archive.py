@@ -11,7 +11,7 @@ from typing import Any
 
 from tensorview_insitu.loading.json_text import parse_json
 from tensorview_insitu.loading.model_weights import count_weights
-from tensorview_insitu.loading.plain_file import ForeignFileError
+from tensorview_insitu.loading.plain_file import ForeignFileError, said
 
 CONFIG, METADATA, WEIGHTS, ASSETS = "config.json", "metadata.json", "model.weights.h5", "assets/"
 
@@ -87,11 +87,11 @@ def _check_members(archive: zipfile.ZipFile, shown: Path) -> None:
         is_ours = name in (CONFIG, METADATA, WEIGHTS) or name.startswith(ASSETS)
         if not is_ours or ".." in name.split("/") or "\\" in name or ":" in name:
             raise ForeignFileError(
-                f"{shown} cannot be loaded: it holds {ascii(name)[:100]}, which Keras does not write."
+                f"{shown} cannot be loaded: it holds {said(name)!r}, which Keras does not write."
             )
         if member.file_size > max(_FLOOR_BYTES, _MOST_EXPANSION * member.compress_size):
             raise ForeignFileError(
-                f"{shown} cannot be loaded: its {ascii(name)[:100]} claims {member.file_size:,} bytes, of "
+                f"{shown} cannot be loaded: its {said(name)!r} claims {member.file_size:,} bytes, of "
                 f"which {member.compress_size:,} are stored."
             )
     if archive.getinfo(CONFIG).file_size > _MOST_CONFIG_BYTES:
@@ -104,7 +104,6 @@ def _check_config(config: Any, shown: Path) -> None:
     """Raise unless all that a config names is of Keras, and none of it runs code or opens files."""
     for one in _objects(config):
         kind, module = one["class_name"], one.get("module")
-        said = ascii(kind)[:60]
         if isinstance(kind, str) and kind in _CODE:
             raise ModelCodeError(
                 f"{shown} holds code of its own (a {kind} layer), which Keras does not run. Pass "
@@ -112,14 +111,14 @@ def _check_config(config: Any, shown: Path) -> None:
             )
         if not _is_of_keras(kind, module):
             raise ForeignFileError(
-                f"{shown} cannot be loaded: it needs {said} of {ascii(module)[:60]}, which is no part of "
+                f"{shown} cannot be loaded: it needs {said(kind)!r} of {said(module)!r}, which is no part of "
                 "models of Keras."
             )
         own = one.get("config")
         vocabulary = own.get("vocabulary") if isinstance(own, dict) else None
         if isinstance(vocabulary, str):
             raise ForeignFileError(
-                f"{shown} cannot be loaded: its {said} would read the file {ascii(vocabulary)[:100]}."
+                f"{shown} cannot be loaded: its {said(kind)!r} would read the file {said(vocabulary)!r}."
             )
 
 

@@ -68,6 +68,7 @@ ELSEWHERE = {
         "scripts/benchmark_": {"json.loads", "json.load", "open", "read_text", "read_bytes", "h5py.File"},
         "scripts/shortcut_study.py": {"Image.open"},
         "scripts/soak.py": {"read_text"},
+        "scripts/mutation.py": {"read_text"},
     },
 }  # fmt: skip
 
