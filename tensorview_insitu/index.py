@@ -11,7 +11,7 @@ import os
 import re
 from functools import partial
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import Annotated, TypedDict, cast
 
 from tensorview_insitu.loading.json_text import read_json
 from tensorview_insitu.loading.plain_file import ForeignFileError, inside, said
@@ -453,8 +453,7 @@ def read_index(folder: Path) -> Index:
         raise NoExportError(
             f"{path} was not written by this version of tensorview-insitu ({error}). Export the run again."
         ) from None
-    found: Index = index
-    return found
+    return cast(Index, index)
 
 
 def _is_known(version: object) -> bool:

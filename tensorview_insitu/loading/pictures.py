@@ -50,7 +50,7 @@ def open_picture(path: Path) -> Image:
             raise ForeignFileError(
                 f"Expected a picture that can be read. Received: {path} ({error})"
             ) from None
-    if found.has_transparency_data and found.convert("RGBA").getextrema()[3][0] < 255:  # type: ignore[index]
+    if found.has_transparency_data and found.convert("RGBA").getextrema()[3][0] < 255:
         raise ForeignFileError(
             f"{path} is partly transparent. Expected a picture on a background: flatten it first."
         )
