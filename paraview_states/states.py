@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tensorview_insitu.index import ZeroCopyIndex, read_index
+from tensorview_insitu.loading.json_text import read_json
+from tensorview_insitu.loading.plain_file import read_bytes
 from tensorview_insitu.text.xml import NotXmlError
 
 from .pvpython import pvpython
@@ -20,6 +22,7 @@ from .views import VIEWS, ImpossibleViewError, check_view
 
 STATE_FOLDER = "states"
 _WRITTEN = ".written.json"
+_MOST_BYTES = 64 << 20
 
 
 @dataclass
@@ -59,23 +62,30 @@ def write_states(
     hashes = _hashes(states)
     report = Report()
     for name in [check_view(view) for view in views] if views else VIEWS:
-        try:
-            scene = VIEWS[name](index, settings or Settings())
-        except ImpossibleViewError as error:
-            if views:
-                raise ImpossibleViewError(f"No view {name} of this run: {error}.") from None
-            report.impossible[name] = str(error)
-            continue
         texts: dict[Path, str] = {}
         try:
+            scene = VIEWS[name](index, settings or Settings())
+            script = pvpython(scene)
             texts[states / f"{name}.pvsm"] = pvsm(scene, folder.resolve())
         except NotXmlError as error:  # the folder's path; the script finds its data without it
             if views:
                 raise
             report.impossible[f"{name}.pvsm"] = str(error)
-        texts[states / f"{name}.py"] = pvpython(scene)
+        except ImpossibleViewError as error:
+            if views:
+                raise ImpossibleViewError(f"No view {name} of this run: {error}.") from None
+            report.impossible[name] = str(error)
+            continue
+        except (LookupError, ArithmeticError) as error:
+            # The types in index.json are right, but not what they say: ours never do that.
+            why = f"its part of index.json does not fit together ({type(error).__name__}: {error})"
+            if views:
+                raise ImpossibleViewError(f"No view {name} of this run: {why}.") from error
+            report.impossible[name] = why
+            continue
+        texts[states / f"{name}.py"] = script
         for path, text in texts.items():
-            if path.exists() and _hash(path.read_bytes()) != hashes.get(path.name):
+            if path.exists() and _hash(read_bytes(path, _MOST_BYTES)) != hashes.get(path.name):
                 report.kept.append(path)
                 continue
             _replace(path, text)
@@ -100,10 +110,12 @@ def write_raw_states(folder: Path, files: Sequence[ZeroCopyIndex], settings: Set
 
 
 def _hashes(states: Path) -> dict[str, str]:
+    # A stranger's hashes can only have us write over a stranger's states.
     try:
-        return dict(json.loads((states / _WRITTEN).read_text()))
+        found = read_json(states / _WRITTEN, _MOST_BYTES)
     except (FileNotFoundError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _hash(data: bytes) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tensorview_insitu.cli.command import add_command
 from tensorview_insitu.cli.say import say
+from tensorview_insitu.loading.json_text import read_json
 
 _EPOCHS_OF_DIGITS = 20
 _EPOCHS_OF_IMAGES = 10
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _has_run(folder: Path, asked: dict[str, Any]) -> bool:
     try:
-        return bool(json.loads((folder / _ASKED_FILE).read_text()) == asked)
+        return bool(read_json(folder / _ASKED_FILE, 10_000) == asked)
     except (OSError, ValueError):
         return False
 

@@ -72,10 +72,10 @@ def run(options: argparse.Namespace) -> int:
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from tensorview_insitu.cli.explained import write_explained
-    from tensorview_insitu.cli.load_model import load_model
     from tensorview_insitu.cli.pictures import load_images
     from tensorview_insitu.explain.keras_network import KerasNetwork
     from tensorview_insitu.explain.network import chosen_classes
+    from tensorview_insitu.loading.model import load_model
 
     network = KerasNetwork(load_model(Path(options.model), trust=options.trust_model))
     images = load_images(paths, network.image_shape, size, low, high)

@@ -27,6 +27,7 @@ from tensorview_insitu.index import (
     read_index,
     write_index,
 )
+from tensorview_insitu.loading.plain_file import check_folder, within
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.errors import NotInRunError
 from tensorview_insitu.run.reader import Run
@@ -63,12 +64,13 @@ def export_run(
     Raises:
         NotInRunError: there is no such layer in the run, or nothing was recorded yet.
         ValueError: `every` is not positive.
+        ForeignFileError: a link in an export that is there leads out of it.
         OSError: the folder cannot be written.
     """
     if every is not None and every < 1:
         raise ValueError(f"Expected every to be a positive int. Received: every={every}.")
     chosen = _chosen(run, layers)
-    target = _target(run, Path(folder) if folder is not None else run.folder / EXPORT_FOLDER)
+    target = _target(run, Path(folder) if folder is not None else None)
     notes: list[str] = list(run.identity.get("missing", []))
     shapes = run.datasets()
     if every is None:
@@ -157,7 +159,10 @@ def _ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
-def _target(run: Run, folder: Path) -> Target:
+def _target(run: Run, given: Path | None) -> Target:
+    folder = given or within(run.folder, run.folder / EXPORT_FOLDER)
+    if given is None or (folder / INDEX_FILE).is_file():
+        check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         index = read_index(folder)

@@ -8,6 +8,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from tensorview_insitu.text.printable import printable, shortened
+
 # `/x`, `//host/x`, a drive or a scheme (`C:x`, `file:x`, `http://x`), `..` anywhere, and Windows' separators.
 _OUTSIDE = re.compile(r"^/|^[^/]*:|\\|\x00|(^|/)\.\.(/|$)")
 _KINDS = {
@@ -76,7 +78,7 @@ def inside(folder: Path, name: str, said_by: Path) -> Path:
     """
     if not name or _OUTSIDE.search(name):
         raise ForeignFileError(
-            f"{said_by} names the file {name!r}. Expected a path inside {folder}, without '..'."
+            f"{said_by} names the file {said(name)!r}. Expected a path inside {folder}, without '..'."
         )
     return within(folder, folder / name)
 
@@ -116,6 +118,11 @@ def check_folder(folder: Path) -> None:
                     waiting.append(path)
                 elif not entry.is_file():
                     _require_plain(path, entry.stat(follow_symlinks=False).st_mode)
+
+
+def said(word: object) -> str:
+    """A stranger's word in a message: in one line, and not too long."""
+    return shortened(printable(str(word)), 60)
 
 
 def _require_plain(path: Path, mode: int) -> None:
