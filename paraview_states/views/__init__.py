@@ -21,6 +21,7 @@ from .kernel_grids import kernel_grids
 from .kernel_propagation import kernel_propagation
 from .layer_health import layer_health
 from .network import network
+from .quantities import quantities
 from .training_curve_3d import training_curve_3d
 from .training_curves import training_curves
 from .weight_trajectory import weight_trajectory
@@ -40,6 +41,7 @@ VIEWS: dict[str, Callable[[Index, Settings], Scene]] = {
     "gradient_norms": gradient_norms,
     "layer_health": layer_health,
     "distributions": distributions,
+    "quantities": quantities,
     "compare": compare,
 }
 

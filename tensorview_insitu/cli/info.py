@@ -8,6 +8,8 @@ from typing import Any
 
 from tensorview_insitu.cli.command import add_command
 
+_FEW = 3  # paths that are named for each reason; run.json has all
+
 
 def add_to(commands: Any) -> None:
     """Add this command."""
@@ -87,6 +89,8 @@ def _print(facts: dict[str, Any]) -> None:
         print(f"    /{name:40} {' x '.join(map(str, shape))}")
     for problem in facts["missing"]:
         print(f"  missing     {problem}")
+    for line in _left_out(facts.get("left_out", {})):
+        print(f"  left out    {line}")
     for line in facts.get("thinned", []):
         print(f"  thinned     {line}")
     for event in facts.get("resumed", []):
@@ -95,3 +99,14 @@ def _print(facts: dict[str, Any]) -> None:
         print(f"  damaged     {problem}")
     if facts["damaged"]:
         print("  `tensorview-insitu verify` reads everything and names all that is damaged.")
+
+
+def _left_out(reasons: dict[str, str]) -> list[str]:
+    by_reason: dict[str, list[str]] = {}
+    for path, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(path)
+    lines = []
+    for reason, paths in by_reason.items():
+        more = f" and {len(paths) - _FEW} more" if len(paths) > _FEW else ""
+        lines.append(f"{', '.join(paths[:_FEW])}{more}: {reason}")
+    return lines

@@ -17,6 +17,7 @@ from tensorview_insitu.export.layer import Exported, export_layer
 from tensorview_insitu.export.layer_health import export_layer_health
 from tensorview_insitu.export.names import safe_names
 from tensorview_insitu.export.network import export_network
+from tensorview_insitu.export.quantities import export_quantities
 from tensorview_insitu.index import (
     INDEX_FILE,
     LayerIndex,
@@ -95,6 +96,7 @@ def export_run(
     health, health_now = export_layer_health(run, target, gradient_norms, norms)
     blocks = [one.block for one in exported if one.block is not None]
     network = export_network(target, blocks, gradient_norms)
+    quantities = export_quantities(run, target, tables)
     steps = run.steps()
     about = run.identity
     run_index: RunIndex = {
@@ -125,6 +127,7 @@ def export_run(
         "health": health,
         "health_now": health_now,
         "network": network,
+        "quantities": quantities,
         "notes": notes,
     }
     write_index(target.folder, index)
