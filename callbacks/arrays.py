@@ -14,5 +14,10 @@ def to_numpy(value: Any) -> NDArray[Any]:
     A variable is read into a tensor first: NumPy 2 warns of the way in which Keras 3 hands it the
     variable itself, and a warning may be an error.
     """
-    array: NDArray[Any] = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(value))
+    tensor = keras.ops.convert_to_tensor(value)
+    if hasattr(tensor, "read_value"):  # Keras takes TensorFlow's own variables for tensors
+        tensor = tensor.read_value()
+    if keras.backend.standardize_dtype(tensor.dtype) == "bfloat16":  # NumPy does not know it
+        tensor = keras.ops.cast(tensor, "float32")
+    array: NDArray[Any] = keras.ops.convert_to_numpy(tensor)
     return array

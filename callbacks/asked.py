@@ -8,16 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from tensorview_insitu.run import layout
 from tensorview_insitu.run.rows import Block, Rows
 
 from .attempts import Attempts
 from .numbers import numbers_of
 from .one_line import one_line
 from .quantities import Numbers, Probed
-
-# The columns that a table of numbers has of itself when it is read.
-_TAKEN = layout.STEPS_COLUMNS
 
 
 class Asked:
@@ -35,7 +31,7 @@ class Asked:
         self.schedule = quantity.schedule
         self._model = model
         self._note = note
-        self._attempts = Attempts(self.label, note)
+        self._attempts = Attempts(quantity.called, note)
         self._take: Callable[[int], Block] | None = None
         self._columns: list[str] = []
 
@@ -68,11 +64,8 @@ class Asked:
         if not isinstance(given, Mapping):
             raise TypeError(f"expected a dict of numbers by their names, received a {type(given).__name__}")
         found, refused = numbers_of(given)
-        for name in [name for name in found if name in _TAKEN]:
-            del found[name]
-            refused[name] = "under a name that the table has for its own: call it otherwise"
         for name, why in refused.items():
-            self._note(f'{self.label}: "{one_line(name)}" is not recorded: it is no number but {why}')
+            self._note(f'{self.label}: "{one_line(name)}" is not recorded: {why}')
         self._columns += [name for name in found if name not in self._columns]
         return self._table(step, found) if found else {}
 

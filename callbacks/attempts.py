@@ -28,6 +28,7 @@ class Attempts:
         self.ended = False
         self._note = note
         self._failures = 0
+        self._failed_at: int | None = None
         self._said = False
 
     def __call__(self, ask: Callable[[], _T], step: int) -> _T | None:
@@ -43,7 +44,9 @@ class Attempts:
         return answer
 
     def _failed(self, error: Exception, step: int) -> None:
-        self._failures += 1
+        # At one moment it may be asked several times.
+        self._failures += step != self._failed_at
+        self._failed_at = step
         if isinstance(error, _FOR_GOOD):
             self.ended = True
             self._note(f"no {self.label}: {one_line(str(error))}")

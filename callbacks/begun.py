@@ -60,7 +60,7 @@ class Begun:
         self._updates = [q for q in quantities if isinstance(q, UpdateQuantity)]
 
     def _begin(self, quantity: LayerVariables) -> list[Variables]:
-        attempts = Attempts(quantity.label, self._note)
+        attempts = Attempts(quantity.called, self._note)
         begun = attempts(lambda: quantity.begin(self.model), 0)
         if begun is None:
             return []
@@ -108,7 +108,7 @@ class Begun:
         requests = []
         for quantity in self._updates:
             request = quantity.begin(self.model)
-            attempts = Attempts(quantity.label, self._note)
+            attempts = Attempts(quantity.called, self._note)
             select = functools.partial(_chosen, attempts, request.select)
             requests.append(FromUpdates(request.schedule, request.taking, select))
         return requests

@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tensorview_insitu.run import layout
+
 from .arrays import to_numpy
 
 
@@ -16,7 +18,7 @@ def number_of(value: Any) -> float:
     """The value as a float: of a Python, NumPy or backend's number; NaN and infinity are numbers.
 
     Raises:
-        ValueError: it is none; the message says what it is.
+        ValueError: it is none; the message says why.
     """
     if keras.ops.is_tensor(value) or isinstance(value, keras.Variable):
         value = to_numpy(value)
@@ -24,22 +26,27 @@ def number_of(value: Any) -> float:
         # bfloat16 is of a kind that NumPy does not know.
         if np.ndim(value) == 0 and (value.dtype.kind in "biuf" or "float" in value.dtype.name):
             return float(value)
-        raise ValueError(f"an array of shape {np.shape(value)} and type {value.dtype}")
+        raise ValueError(f"an array of shape {np.shape(value)} and type {value.dtype} is no number")
     if isinstance(value, numbers.Real):
         try:
             return float(value)
         except OverflowError:
-            raise ValueError("a number too large for a float") from None
-    raise ValueError(f"a {type(value).__name__}")
+            raise ValueError("it is too large for a float") from None
+    raise ValueError(f"a {type(value).__name__} is no number")
 
 
 def numbers_of(values: Mapping[Any, Any]) -> tuple[dict[str, float], dict[str, str]]:
-    """Those that are numbers, by name; and of the others what they are."""
+    """Those that are numbers, by name; and of the others why they cannot be in a table."""
     found: dict[str, float] = {}
     refused: dict[str, str] = {}
     for name, value in values.items():
         try:
-            found[str(name)] = number_of(value)
+            number = number_of(value)
+            if str(name) in found:
+                raise ValueError("two have this name")
+            if name in layout.STEPS_COLUMNS:
+                raise ValueError("the table has a column of its own under this name")
+            found[str(name)] = number
         except ValueError as error:
             refused[str(name)] = str(error)
     return found, refused

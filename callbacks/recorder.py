@@ -203,7 +203,7 @@ class InSituRecorder(keras.callbacks.Callback):
             except ValueError:
                 raise
             except Exception as error:
-                problems.append(f"{quantity.label} could not be checked before the training: {told(error)}")
+                problems.append(f"{quantity.called} could not be checked before the training: {told(error)}")
         return problems
 
     @_never_stops_training
@@ -615,11 +615,8 @@ class InSituRecorder(keras.callbacks.Callback):
 
     def _numbers(self, logs: dict[str, Any], dataset: str) -> dict[str, float]:
         known, refused = numbers_of(logs)
-        for name in [name for name in known if name in layout.STEPS_COLUMNS]:
-            del known[name]  # the table has a column of its own for that
-            refused[name] = "under a name that the table has for its own"
         for name, why in refused.items():
-            self._note(f'"{one_line(name)}" is not in {dataset}: it is no number but {why}')
+            self._note(f'"{one_line(name)}" is not in {dataset}: {why}')
         return known
 
     # ---- what could not be done
@@ -657,7 +654,7 @@ class InSituRecorder(keras.callbacks.Callback):
 
     def _warn(self, problem: str) -> None:
         self._warned = True
-        message = f"InSituRecorder({str(self.path)!r}): {problem}. The training goes on."
+        message = f"InSituRecorder({str(self.path)!r}): {problem.rstrip('.')}. The training goes on."
         try:
             warnings.warn(message, RuntimeWarning, stacklevel=2)
         except RuntimeWarning:

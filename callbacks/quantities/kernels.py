@@ -41,6 +41,9 @@ class Kernels(LayerVariables):
         """A kernel that is too large to be taken by default, or of another kind of layer."""
         if not variable.name.endswith("kernel"):
             return None
-        if isinstance(layer, _DENSE):
-            return f"a kernel of more than {_SMALL:,} weights: Kernels(layers=[...]) records it"
-        return f"a kernel of {type(layer).__name__}: Kernels(layers=[...]) records it"
+        if not isinstance(layer, (*CONVOLUTIONS, *_DENSE)):
+            return f"a kernel of {type(layer).__name__}: Kernels(layers=[...]) records it"
+        large = variable.size > _SMALL and isinstance(layer, _DENSE)
+        return (
+            f"a kernel of more than {_SMALL:,} weights: Kernels(layers=[...]) records it" if large else None
+        )

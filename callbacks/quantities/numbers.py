@@ -53,16 +53,16 @@ class Numbers(Quantity):
         return functools.partial(self.numbers, model)
 
     @property
-    def called(self) -> str:
+    def in_run(self) -> str:
         """Its name in the run."""
         return str(getattr(self, "name", None) or type(self).__name__)
 
     @property
     def dataset(self) -> str:
         """Where its numbers go."""
-        return layout.quantity_dataset(self.called)
+        return layout.quantity_dataset(self.in_run)
 
     @property
     def label(self) -> str:
         """Several may be recorded, each under a name of its own."""
-        return f"quantity {self.called}"
+        return f"quantity {self.in_run}"

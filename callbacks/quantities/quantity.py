@@ -52,6 +52,12 @@ class Quantity:
         """What it records, in words: two of one label would write over each other."""
         return self.record or type(self).__name__
 
+    @property
+    def called(self) -> str:
+        """What a sentence calls it: a subclass is told by its own name too."""
+        own = type(self).__name__
+        return f"{self.label} ({own})" if self.record and own != self.record else self.label
+
     def check(self, model: keras.Model) -> None:
         """Raise a ValueError when `model` lacks what this quantity names, or cannot take its probe."""
 

@@ -151,9 +151,8 @@ def test_a_recorder_used_for_a_second_model_records_it_as_it_did_the_first(fresh
         again, first = (np.array(numbers) for numbers in zip(*rows, strict=True))
         found, expected = both[name][1][len(steps) :][again], values[first]
         # The first map of the second model has no map before it.
-        known = np.isfinite(found) | ~np.char.startswith(
-            np.array(both[name][2].get("columns", [""])), "drift"
-        )
+        columns = np.array(both[name][2].get("columns", [""]))
+        known = np.isfinite(found) | ~np.char.startswith(columns, "drift")
         np.testing.assert_array_equal(found[known], expected[known], err_msg=name)
     assert len(both["explanations/grad_cam/images"][1]) == 2
     assert [row.tolist() for row in both["quantities/Counted"][1]] == [[0], [1], [2], [0], [1]]

@@ -357,7 +357,7 @@ class TensorFlowTap:
         self._rings = StepRings(self._steps, at_once, self._strategy)
         for request in self._wanted.copies:
             pieces = request.select()
-            width = sum(piece.size for piece in pieces)
+            width = max(1, sum(piece.size for piece in pieces))  # TensorFlow cannot write into nothing
             ring = ArrayRing(request.schedule, width, self._strategy, thinnable=self._wanted.thinnable)
             ring.thin(request.stride())
             self._copies.append((pieces, ring))
@@ -423,4 +423,4 @@ def _table(count: int, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
 
 def _row(pieces: Sequence[Piece]) -> Any:
     values = [tf.reshape(tf.cast(piece.value(), tf.float32), (-1,)) for piece in pieces]
-    return tf.concat(values, 0) if values else tf.zeros(0)
+    return tf.concat(values, 0) if values else tf.zeros(1)
