@@ -26,6 +26,7 @@ from tensorview_insitu.run.rows import Block, Rows
 from tensorview_insitu.run.writer import RunWriter, refuse_taken
 
 from .asked import Asked
+from .attempts import Attempts
 from .audit import Audit, Doubt
 from .begun import RECORDED, Begun
 from .blocks import drained_rows, predicted_rows, step_rows, table_rows
@@ -146,6 +147,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._tapped: list[Any] = []
         self._clock = Clock()
         self._audit = Audit()
+        self._audit_attempts = Attempts("the audit", self._note)
         self._weights_audit = (
             WeightsAudit() if any(isinstance(q, UpdateNorms) for q in self.quantities) else None
         )
@@ -288,7 +290,7 @@ class InSituRecorder(keras.callbacks.Callback):
         block.update(self._begun.copied(self._due_at_end_of(epoch), step))
         block.update(self._begun.changed(self._begun.by_step if self._tap is not None else [], step))
         self._write(block, epoch_end=True)
-        self._end_audit(logs or {})
+        self._audit_attempts(lambda: self._end_audit(logs or {}), step)
         asked = self._begun.asked
         self._take_probed([q for q in asked if q in due_by_step or q.schedule.due_at_end_of(epoch)])
         self._note_thinned(self._thinner.end_epoch(self._tap, self._writer))

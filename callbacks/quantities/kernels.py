@@ -43,7 +43,6 @@ class Kernels(LayerVariables):
             return None
         if not isinstance(layer, (*CONVOLUTIONS, *_DENSE)):
             return f"a kernel of {type(layer).__name__}: Kernels(layers=[...]) records it"
-        large = variable.size > _SMALL and isinstance(layer, _DENSE)
-        return (
-            f"a kernel of more than {_SMALL:,} weights: Kernels(layers=[...]) records it" if large else None
-        )
+        if isinstance(layer, _DENSE) and variable.size > _SMALL:
+            return f"a kernel of more than {_SMALL:,} weights: Kernels(layers=[...]) records it"
+        return None

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tensorview_insitu.explain.shadows import Shadows
 
-from ...brief import brief
+from ...one_line import told
 from ...schedule import Schedule
 from ..columns import Column
 from ..tap import Drained, DrainedCopies, DrainedUpdates, Piece, Wanted
@@ -199,7 +199,7 @@ class TensorFlowTap:
             return do()
         except Exception as error:
             self._broken = True
-            self._note(f"batches are not recorded: {brief(error)}")
+            self._note(f"batches are not recorded: {told(error)}")
             return None
 
     def unless_it_fails(self, part: str, do: Callable[[], _T]) -> _T | None:
@@ -210,7 +210,7 @@ class TensorFlowTap:
             return do()
         except Exception as error:
             self._without.add(part)
-            self._note(f"{part} are not recorded by batch: {brief(error)}")
+            self._note(f"{part} are not recorded by batch: {told(error)}")
             return None
 
     def _note(self, problem: str) -> None:
