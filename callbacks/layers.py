@@ -138,11 +138,16 @@ def _axes(layer: keras.Layer, name: str, rank: int) -> tuple[tuple[str, ...], in
         return (*space, "filter", "channel"), rank - 2
     if (isinstance(layer, _DEPTHWISE) and name == "kernel") or name == "depthwise_kernel":
         return (*space, "channel", "multiplier"), rank - 2
+    convolution = isinstance(layer, CONVOLUTIONS)
+    between = tuple(f"axis_{i}" for i in range(1, rank - 1))
     if name.startswith("lora_") and rank > 1:
-        ends = ("rank", "filter") if name.endswith("_b") else ("channel", "rank")
-        return (*space, *ends), rank - 1
-    if isinstance(layer, CONVOLUTIONS) and name in ("kernel", "pointwise_kernel"):
+        if name.endswith("_b"):
+            return ("rank", *between, "filter"), rank - 1
+        return (*space, "channel", "rank") if convolution else ("channel", *between, "rank"), rank - 1
+    if convolution and name in ("kernel", "pointwise_kernel"):
         return (*space, "channel", "filter"), rank - 1
+    if name.endswith("kernel") and rank > 1:  # of a recurrent layer, an EinsumDense, ...
+        return ("channel", *between, "filter"), rank - 1
     if isinstance(layer, keras.layers.Dense | keras.layers.Embedding) and rank == 2:
         return ("channel", "filter"), 1
     if rank == 1:
