@@ -42,11 +42,14 @@ def numbers_of(values: Mapping[Any, Any]) -> tuple[dict[str, float], dict[str, s
     for name, value in values.items():
         try:
             number = number_of(value)
+            str(name).encode()
             if str(name) in found:
                 raise ValueError("two have this name")
             if name in layout.STEPS_COLUMNS:
                 raise ValueError("the table has a column of its own under this name")
             found[str(name)] = number
+        except UnicodeEncodeError:
+            refused[str(name)] = "its name is no text that a file can hold"
         except ValueError as error:
             refused[str(name)] = str(error)
     return found, refused

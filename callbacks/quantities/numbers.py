@@ -39,6 +39,15 @@ class Numbers(Quantity):
 
     every: Every = "epoch"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = getattr(self, "name", "")
+        try:
+            assert isinstance(name, str)
+            name.encode()
+        except (AssertionError, UnicodeEncodeError):
+            raise ValueError(f"Expected the name of a quantity to be text. Received: {name!r}.") from None
+
     def __init__(self, *, every: Every | None = None) -> None:
         if every is not None:
             self.every = every

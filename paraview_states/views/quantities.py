@@ -9,6 +9,7 @@ from ..impossible import ImpossibleViewError
 from ..look import Line
 from ..scene import Scene, View
 from ..settings import Settings
+from .gradient_norms import times
 from .layer_health import grid
 
 _MOST_CHARTS = 6
@@ -22,7 +23,7 @@ def quantities(index: Index, settings: Settings) -> Scene:
     found = index.get("quantities", [])
     if not found:
         raise ImpossibleViewError("the run has no quantities of the user's own")
-    scene = look.new_scene(index, settings, "Quantities", index["epochs"])
+    scene = look.new_scene(index, settings, "Quantities", times(index))
     scene.layout = grid([_chart(scene, index, one) for one in found[:_MOST_CHARTS]])
     return scene
 
