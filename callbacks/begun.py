@@ -27,6 +27,8 @@ from .quantities import (
 from .schedule import Schedule
 from .taps.tap import FromUpdates, Piece
 
+_NEVER = Schedule()
+
 RECORDED = (Metrics, GradientNorms, LayerVariables, UpdateQuantity, Probed, Numbers)
 """The kinds of quantities that a recorder knows how to record."""
 
@@ -97,9 +99,10 @@ class Begun:
             return None
 
         def settle() -> Schedule:
-            assert self._norms is not None
-            self._norms = self._norms.begin(self.model)
-            return self._norms.schedule
+            if self._norms is not None:
+                norms = self._norms
+                self._norms = Attempts(norms.called, self._note)(lambda: norms.begin(self.model), 0)
+            return _NEVER if self._norms is None else self._norms.schedule
 
         return settle
 
@@ -107,8 +110,10 @@ class Begun:
         """What is asked of the optimizer's updates."""
         requests = []
         for quantity in self._updates:
-            request = quantity.begin(self.model)
             attempts = Attempts(quantity.called, self._note)
+            request = attempts(functools.partial(quantity.begin, self.model), 0)
+            if request is None:
+                continue
             select = functools.partial(_chosen, attempts, request.select)
             requests.append(FromUpdates(request.schedule, request.taking, select))
         return requests
@@ -124,6 +129,10 @@ class Begun:
     def selected(self, variables: Variables) -> list[LayerVariable]:
         """The variables that a quantity records."""
         return self._attempts[variables](variables.select, 0) or []
+
+    def why_not(self, variables: Variables, layer: keras.Layer, variable: LayerVariable) -> str | None:
+        """Why a quantity does not record a variable, where one would look for it there."""
+        return self._attempts[variables](lambda: variables.quantity.why_not(layer, variable), 0)
 
     # ---- copies by the host
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +12,6 @@ from tensorview_insitu.run import layout
 from tensorview_insitu.run.rows import Block, Rows, concatenate
 
 from .arrays import to_numpy
-from .one_line import told
 from .quantities import GradientNorms, Metrics, Quantity
 from .taps.tap import Drained, DrainedUpdates, Piece
 
@@ -74,51 +72,6 @@ def drained_rows(
         if len(updates.steps):
             block.update(_update_rows(updates))
     return block
-
-
-def predicted_rows(
-    outputs: Any, answers: Mapping[str, NDArray[np.float32]], before: int
-) -> tuple[Block, list[str]]:
-    """The rows of a batch that was predicted, and in words what could not be recorded of it.
-
-    Args:
-        outputs: what the model answered; one array, or several for several outputs.
-        answers: by layer, `(samples, filters)`, what it answered.
-        before: how many samples were predicted before.
-    """
-    scores, refused = _scores(outputs)
-    count = next((len(values) for values in scores.values()), 0)
-    steps = before + 1 + np.arange(count, dtype=np.int64)
-    block: dict[str, Rows] = {}
-    for number, values in scores.items():
-        if len(values) != count:
-            refused.append(
-                f"output {number} of predict is not recorded: it is not of one row for each sample"
-            )
-            continue
-        dims = ["sample", *(f"axis_{axis}" for axis in range(values.ndim - 2)), "class"][: values.ndim]
-        about = {"dims": dims, "filter_axis": max(0, values.ndim - 1)}
-        block[layout.scores_dataset(number)] = Rows(steps, values, about)
-    for path, means in answers.items():
-        if len(means) and np.isnan(means).all():
-            refused.append(f"{path} answers not once for each sample, or NaN: so are its rows of predict")
-        about = {"dims": ["sample", "filter"], "filter_axis": 1}
-        block[layout.predicted_dataset(path)] = Rows(steps[len(steps) - len(means) :], means, about)
-    return block, refused
-
-
-def _scores(outputs: Any) -> tuple[dict[int, NDArray[np.float32]], list[str]]:
-    scores: dict[int, NDArray[np.float32]] = {}
-    refused = []
-    for number, output in enumerate(keras.tree.flatten(outputs)):
-        try:
-            values = np.asarray(to_numpy(output)).astype(np.float32)
-            if not values.ndim:
-                raise ValueError("it is a single number")
-            scores[number] = values
-        except Exception as error:  # a string, a ragged tensor, an object of the user's own
-            refused.append(f"output {number} of predict is not recorded: {told(error)}")
-    return scores, refused
 
 
 def _kept(quantity: Quantity, steps: NDArray[np.int64], epoch: int, *, epoch_end: bool) -> NDArray[np.bool_]:

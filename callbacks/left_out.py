@@ -25,7 +25,7 @@ def left_out(begun: Begun) -> dict[str, str]:
                     found[v.path] = FROZEN
                 continue
             found[v.path] = _reason(begun, v) or next(
-                (why for one in kinds if (why := one.quantity.why_not(layer, v))),
+                (why for one in kinds if (why := begun.why_not(one, layer, v))),
                 "no quantity that was given records it",
             )
         for variable in layer.variables:

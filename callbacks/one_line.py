@@ -7,7 +7,6 @@ import re
 _LONGEST = 300
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _BOLD = re.compile(r"\x1b\[1m(.*?)\x1b\[0m", re.DOTALL)
-_RAISED = re.compile(r"^\s*(?:[\w.]+(?:Error|Exception)|StopIteration|KeyboardInterrupt)\s*:\s*(.+)$")
 _WRAPPERS = ("Exception encountered when calling", "in user code:", "Graph execution error")
 
 
@@ -24,8 +23,9 @@ def one_line(text: str) -> str:
 
 def told(error: BaseException) -> str:
     """An error's kind and what it says."""
-    said = one_line(str(error))
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    kind = type(error).__name__
+    said = one_line(str(error)).removeprefix(f"{kind}: ")
+    return f"{kind}: {said}" if said else kind
 
 
 def _unwrapped(text: str) -> str:
@@ -33,8 +33,8 @@ def _unwrapped(text: str) -> str:
     bold = _BOLD.findall(text)
     if bold:  # Keras prints the error itself in bold
         return before + str(bold[-1])
-    lines = [line for line in _ESCAPE.sub("", text).splitlines() if line.strip()]
-    raised = [match[1] for line in lines if (match := _RAISED.match(line))]
-    if raised:
-        return before + str(raised[-1])
-    return before + (lines[-1] if len(lines) > 1 else lines[0] if lines else "")
+    text = text[len(before) :]
+    if text.startswith("in user code:"):  # the calls, an empty line, and then the error
+        return before + text[text.rfind('File "') :].partition("\n\n")[2]
+    lines = [line for line in text.splitlines() if line.strip() and "[[{{node" not in line]
+    return before + lines[-1]

@@ -29,13 +29,14 @@ from .asked import Asked
 from .attempts import Attempts
 from .audit import Audit, Doubt
 from .begun import RECORDED, Begun
-from .blocks import drained_rows, predicted_rows, step_rows, table_rows
+from .blocks import drained_rows, step_rows, table_rows
 from .budget import Budget
 from .clock import Clock
 from .layers import Names, described
 from .left_out import left_out
 from .numbers import numbers_of
 from .one_line import one_line, told
+from .predicted import Predicted
 from .quantities import Biases, GradientNorms, Kernels, Metrics, Quantity, UpdateNorms, Variables
 from .render import Render
 from .taps.tap import Copies, Drained, Piece, PredictionTap, Tap, Wanted
@@ -162,7 +163,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._status = FINISHED
         self._last_drain = 0.0
         self._pending_calls = 0
-        self._samples_predicted = 0
+        self._predicted = Predicted()
 
     # ---- hooks, in the order in which training calls them
 
@@ -340,11 +341,9 @@ class InSituRecorder(keras.callbacks.Callback):
         answers, lost = self._prediction_tap.drain() if self._prediction_tap is not None else ({}, 0)
         if lost:
             self._note(f"the activations of {lost} predicted samples were overwritten before they were read")
-        outputs, before = (logs or {}).get("outputs"), self._samples_predicted
-        block, refused = predicted_rows(outputs, answers, before)
-        for problem in refused:
+        block = self._predicted.rows(self.model, logs or {}, answers)
+        for problem in self._predicted.problems:
             self._note(problem)
-        self._samples_predicted += max((len(rows.steps) for rows in block.values()), default=0)
         self._write(block)
 
     @_never_stops_training
