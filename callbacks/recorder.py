@@ -575,7 +575,8 @@ class InSituRecorder(keras.callbacks.Callback):
         if block or epoch_end:
             self._writer.write(block, epoch_end=epoch_end)
         if self._weights_audit is not None:
-            self._distrust(self._weights_audit.observe(block))
+            audit = self._weights_audit
+            self._audit_attempts(lambda: self._distrust(audit.observe(block)), self._clock.step)
         self._tell_problems()
 
     def _end(self, status: str) -> None:
