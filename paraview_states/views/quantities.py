@@ -20,7 +20,7 @@ _CLOCK = ("step", "epoch")
 def quantities(index: Index, settings: Settings) -> Scene:
     """What was recorded by quantities that are no part of the package."""
     # An export of an earlier version has none.
-    found = index.get("quantities", [])
+    found = index.get("quantities") or []
     if not found:
         raise ImpossibleViewError("the run has no quantities of the user's own")
     scene = look.new_scene(index, settings, "Quantities", times(index))
