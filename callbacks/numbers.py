@@ -46,7 +46,7 @@ def numbers_of(values: Mapping[Any, Any]) -> tuple[dict[str, float], dict[str, s
             if str(name) in found:
                 raise ValueError("two have this name")
             if name in layout.STEPS_COLUMNS:
-                raise ValueError("the table has a column of its own under this name")
+                raise ValueError("the run's tables have a column of that name")
             found[str(name)] = number
         except UnicodeEncodeError:
             refused[str(name)] = "its name is no text that a file can hold"

@@ -200,8 +200,8 @@ NO_NUMBERS = {
     "an array": (np.zeros(1), r"an array of shape (1,) and type float64 is no number"),
     "a tensor of many": (keras.ops.ones((2, 3)), "an array of shape (2, 3) and type float32 is no number"),
     "too large": (10**400, "it is too large for a float"),
-    "step": (1, "the table has a column of its own under this name"),
-    "wall_time": (1, "the table has a column of its own under this name"),
+    "step": (1, "the run's tables have a column of that name"),
+    "wall_time": (1, "the run's tables have a column of that name"),
     "5": (1, "two have this name"),
     "\ud800": (1, "its name is no text that a file can hold"),
 }
