@@ -399,12 +399,14 @@ def test_warnings_turned_into_errors_change_nothing(tmp_path):
         model.get_layer("conv1").bias.assign(np.full(8, 1e6))  # too large for float16
         recorder = InSituRecorder(tmp_path / "run", quantities)
         fit(model, [recorder])
-        model.evaluate(x[:10], y[:10], verbose=0, callbacks=[recorder])
-        model.predict(x[:10], verbose=0, callbacks=[recorder])
-    run = Run.open(tmp_path / "run")
-    assert run.identity["missing"] == [] and run.status == "finished"
+        model.evaluate(x[:10], y[:10], verbose=0, callbacks=[InSituRecorder(tmp_path / "tested", quantities)])
+        model.predict(x[:10], verbose=0, callbacks=[InSituRecorder(tmp_path / "predicted", quantities)])
+    run, tested, predicted = (Run.open(tmp_path / name) for name in ("run", "tested", "predicted"))
+    for one in (run, tested, predicted):
+        assert one.identity["missing"] == [] and one.status == "finished"
     assert len(run.variable("conv1", "kernel")) == 3 and len(run.scalars("batch")) == 26
-    assert len(run.activations("conv1")) == 4 and len(run.predictions()) == 10
+    assert len(run.activations("conv1")) == 3 and len(tested.activations("conv1")) == 1
+    assert len(tested.evaluations()) == 1 and len(predicted.predictions()) == 10
 
 
 # ---- one line
