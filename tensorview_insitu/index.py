@@ -274,6 +274,19 @@ class ExplanationGridIndex(TypedDict):
     times: Times
 
 
+class QuantityIndex(TypedDict):
+    """Numbers of the user's own: their table, with step, epoch and a column for each.
+
+    `now` is a line at each epoch, whose array `array` goes over `range`, that of all the numbers.
+    """
+
+    name: str
+    table: TableIndex
+    range: Range
+    now: str
+    array: str
+
+
 class NetworkIndex(TypedDict):
     """All kernels in one scene: a cell for each weight that is drawn, one file a time.
 
@@ -379,6 +392,7 @@ class Index(TypedDict):
     health: list[HeatMapIndex]
     health_now: File | None
     network: NetworkIndex | None
+    quantities: list[QuantityIndex]
     comparison: ComparisonIndex | None
     notes: list[str]
 
@@ -405,6 +419,7 @@ def empty_index(run: RunIndex, made_by: str, times: Times) -> Index:
         "health": [],
         "health_now": None,
         "network": None,
+        "quantities": [],
         "comparison": None,
         "notes": [],
     }

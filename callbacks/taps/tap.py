@@ -199,6 +199,9 @@ class Tap(Protocol):
 class PredictionTap(Protocol):
     """What the layers answer to each sample that is predicted."""
 
+    problems: list[str]
+    """What the tap could not do."""
+
     def install(self) -> None:
         """Wrap the model's predict step; before Keras builds its predict function."""
 

@@ -23,6 +23,7 @@ from .kernel_grids import kernel_grids
 from .kernel_propagation import kernel_propagation
 from .layer_health import layer_health
 from .network import network
+from .quantities import quantities
 from .training_curve_3d import training_curve_3d
 from .training_curves import training_curves
 from .weight_trajectory import weight_trajectory
@@ -53,6 +54,7 @@ _RECIPES: tuple[_View, ...] = (
     gradient_norms,
     layer_health,
     distributions,
+    quantities,
     compare,
 )
 

@@ -19,7 +19,7 @@ def gradient_norms(index: Index, settings: Settings) -> Scene:
     norms = index["gradient_norms"]
     if norms is None:
         raise ImpossibleViewError("the run has no gradient norms")
-    scene = look.new_scene(index, settings, "Gradient norms", _times(index))
+    scene = look.new_scene(index, settings, "Gradient norms", times(index))
     scene.layout = Split(
         "vertical", gradient_heat_map(scene, index, settings, pane=(1280, 360)), _lines(scene, norms), 0.5
     )
@@ -55,7 +55,8 @@ def gradient_heat_map(scene: Scene, index: Index, settings: Settings, *, pane: t
     )
 
 
-def _times(index: Index) -> Times:
+def times(index: Index) -> Times:
+    """The ends of epochs; of a run without any, now."""
     if index["epochs"]["epochs"]:
         return index["epochs"]
     return {"epochs": [index["run"]["epochs"]], "steps": [float(index["run"]["steps"])]}

@@ -9,6 +9,8 @@ from typing import Any
 from tensorview_insitu.cli.command import add_command
 from tensorview_insitu.cli.say import say, say_lines
 
+_FEW = 3  # paths that are named for each reason; run.json has all
+
 
 def add_to(commands: Any) -> None:
     """Add this command."""
@@ -88,6 +90,8 @@ def _print(facts: dict[str, Any]) -> None:
         say(f"    /{name:40} {' x '.join(map(str, shape))}")
     for problem in facts["missing"]:
         say(f"  missing     {problem}")
+    for line in _left_out(facts.get("left_out", {})):
+        say(f"  left out    {line}")
     for line in facts.get("thinned", []):
         say(f"  thinned     {line}")
     for event in facts.get("resumed", []):
@@ -96,3 +100,14 @@ def _print(facts: dict[str, Any]) -> None:
         say(f"  damaged     {problem}")
     if facts["damaged"]:
         say("  `tensorview-insitu verify` reads everything and names all that is damaged.")
+
+
+def _left_out(reasons: dict[str, str]) -> list[str]:
+    by_reason: dict[str, list[str]] = {}
+    for path, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(path)
+    lines = []
+    for reason, paths in by_reason.items():
+        more = f" and {len(paths) - _FEW} more" if len(paths) > _FEW else ""
+        lines.append(f"{', '.join(paths[:_FEW])}{more}: {reason}")
+    return lines

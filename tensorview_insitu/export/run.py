@@ -16,6 +16,7 @@ from tensorview_insitu.export.kernel_table import export_kernel_table
 from tensorview_insitu.export.layer import Exported, export_layer
 from tensorview_insitu.export.layer_health import export_layer_health
 from tensorview_insitu.export.network import export_network
+from tensorview_insitu.export.quantities import export_quantities
 from tensorview_insitu.index import (
     INDEX_FILE,
     LayerIndex,
@@ -97,6 +98,7 @@ def export_run(
     health, health_now = export_layer_health(run, target, gradient_norms, norms)
     blocks = [one.block for one in exported if one.block is not None]
     network = export_network(target, blocks, gradient_norms)
+    quantities = export_quantities(run, target, tables)
     steps = run.steps()
     about = run.identity
     run_index: RunIndex = {
@@ -127,6 +129,7 @@ def export_run(
         "health": health,
         "health_now": health_now,
         "network": network,
+        "quantities": quantities,
         "notes": notes,
     }
     write_index(target.folder, index)

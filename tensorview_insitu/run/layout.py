@@ -30,6 +30,7 @@ and on request, `<variable>` standing for `<layer path>/<variable>`::
     /explanations/<name>/maps      (snapshots, samples, row, column): of fixed samples, by one method
     /explanations/<name>/images    (1, samples, row, column, channel): those samples
     /explanations/<name>/focus     (rows, ...); columns: class_0, probability_0, drift_0, inside_0, ...
+    /quantities/<name>             (rows, numbers) float64; columns: those of the user's own
     /dead_filters                  (rows, layers): how many are zero all over the probe
     /predictions/scores            (samples, ...): what `predict` answered; the steps count samples;
                                    /predictions/scores_1 for a second output, and so on
@@ -71,6 +72,7 @@ WEIGHT_NORMS = "weight_norms"
 ACTIVATIONS = "activations"
 EXPLANATIONS = "explanations"
 DEAD_FILTERS = "dead_filters"
+QUANTITIES = "quantities"
 PREDICTIONS = "predictions"
 EVALUATE_SCALARS = "scalars/evaluate"
 
@@ -140,6 +142,16 @@ def activation_dataset(layer: str, kind: str) -> str:
 def explanation_dataset(name: str, kind: str) -> str:
     """The dataset that holds the `maps`, `images` or `focus` of one kind of explanation."""
     return f"{EXPLANATIONS}/{escaped(name)}/{kind}"
+
+
+def quantity_dataset(name: str) -> str:
+    """The dataset that holds the numbers of a quantity of the user's own; `quantity_name` gives its name."""
+    return f"{QUANTITIES}/{_escaped_component(name).replace('/', '%2F')}"
+
+
+def quantity_name(dataset: str) -> str:
+    """The name of the quantity whose numbers `dataset` holds."""
+    return unescaped(dataset.removeprefix(f"{QUANTITIES}/"))
 
 
 def steps_dataset(dataset: str) -> str:

@@ -275,6 +275,26 @@ class Run:
         """
         return self._with_steps(self._table(layout.DEAD_FILTERS))
 
+    def quantity_names(self) -> list[str]:
+        """The names of the quantities of the user's own (see `callbacks.Numbers`) that were recorded."""
+        beginning = f"{layout.QUANTITIES}/"
+        return [layout.quantity_name(name) for name in self.datasets() if name.startswith(beginning)]
+
+    def quantity(self, name: str) -> pd.DataFrame:
+        """What a quantity of the user's own gave: step, epoch (2.5 is in the middle of the third), numbers.
+
+        A number that was not given, or could not be had, is NaN.
+
+        Raises:
+            NotInRunError: there is no such quantity in the run.
+        """
+        table = self._table(layout.quantity_dataset(name))
+        if not len(table):
+            held = ", ".join(self.quantity_names()) or "none of the user's own"
+            raise NotInRunError(f'No quantity "{name}" in this run. It holds: {held}.')
+        table.insert(1, "epoch", self.epochs_at(table["step"].to_numpy()))
+        return table
+
     def predictions(self, output: int = 0) -> Snapshots:
         """What `predict` answered, `(sample, ...)`; `steps` counts the samples.
 

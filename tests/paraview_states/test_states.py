@@ -113,7 +113,7 @@ def test_a_view_without_data_says_what_it_lacks(exported):
     index = read_index(exported)
     index |= {"curve": None, "metrics": [], "gradient_norms": None, "layers": [], "feature_maps": []}
     index |= {"network": None, "health": [], "distributions": []}
-    index |= {"explanations": [], "explanation_grid": None}
+    index |= {"explanations": [], "explanation_grid": None, "quantities": []}
     for view in VIEWS.values():
         with pytest.raises(ImpossibleViewError):
             view(index, Settings())

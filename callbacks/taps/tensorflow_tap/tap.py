@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tensorview_insitu.explain.shadows import Shadows
 
-from ...brief import brief
+from ...one_line import told
 from ...schedule import Schedule
 from ..columns import Column
 from ..tap import Drained, DrainedCopies, DrainedUpdates, Piece, Wanted
@@ -199,7 +199,7 @@ class TensorFlowTap:
             return do()
         except Exception as error:
             self._broken = True
-            self._note(f"batches are not recorded: {brief(error)}")
+            self._note(f"batches are not recorded: {told(error)}")
             return None
 
     def unless_it_fails(self, part: str, do: Callable[[], _T]) -> _T | None:
@@ -210,7 +210,7 @@ class TensorFlowTap:
             return do()
         except Exception as error:
             self._without.add(part)
-            self._note(f"{part} are not recorded by batch: {brief(error)}")
+            self._note(f"{part} are not recorded by batch: {told(error)}")
             return None
 
     def _note(self, problem: str) -> None:
@@ -357,7 +357,7 @@ class TensorFlowTap:
         self._rings = StepRings(self._steps, at_once, self._strategy)
         for request in self._wanted.copies:
             pieces = request.select()
-            width = sum(piece.size for piece in pieces)
+            width = max(1, sum(piece.size for piece in pieces))  # TensorFlow cannot write into nothing
             ring = ArrayRing(request.schedule, width, self._strategy, thinnable=self._wanted.thinnable)
             ring.thin(request.stride())
             self._copies.append((pieces, ring))
@@ -423,4 +423,4 @@ def _table(count: int, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
 
 def _row(pieces: Sequence[Piece]) -> Any:
     values = [tf.reshape(tf.cast(piece.value(), tf.float32), (-1,)) for piece in pieces]
-    return tf.concat(values, 0) if values else tf.zeros(0)
+    return tf.concat(values, 0) if values else tf.zeros(1)
