@@ -168,7 +168,7 @@ class WGAN(keras.Model):
         return {"d_loss": d_loss, "g_loss": g_loss}
 
 
-@program()
+@program(missing=["last of several gradients"])
 def test_wgan_gp_whose_critic_is_updated_three_times_a_step(callbacks):
     model = WGAN()
     model.compile(keras.optimizers.SGD(2e-3, name="critic"), keras.optimizers.SGD(1e-3, name="artist"))
@@ -204,7 +204,8 @@ class Diffusion(keras.Model):
         return {"loss": loss}
 
 
-@program(eager=False)
+# Keras reports its own `loss` at the epoch's end, which this step never updates.
+@program(eager=False, missing=["^scalars/epoch: loss "], untrusted=["scalars/epoch/loss"])
 def test_diffusion_that_returns_its_loss_as_it_is(callbacks):
     model = Diffusion()
     model.compile(loss=keras.losses.MeanSquaredError(), optimizer=keras.optimizers.Adam(1e-3))

@@ -7,6 +7,11 @@ from data import BATCH, LABELS, TABLE, TARGET
 from harness import program
 from keras import layers, ops
 
+# A step that returns its own `loss` never updates the one of compile(), and Keras reports that one, 0, at the
+# epoch's end: the names are the same.
+ZERO = {"missing": ("^scalars/epoch: loss ",), "untrusted": ("scalars/epoch/loss",)}
+LAST = "last of several gradients"
+
 
 def _inputs_and_outputs(units=1):
     inputs = keras.Input((5,))
@@ -36,7 +41,7 @@ def _fit(model, callbacks, x=TABLE, y=TARGET, **options):
     model.fit(x, y, **{"batch_size": BATCH, "epochs": 2, "verbose": 0, "callbacks": callbacks, **options})
 
 
-@program()
+@program(missing=["^per_output .* no number"])
 def test_step_that_returns_no_number(callbacks):
     # An empty dictionary Keras itself does not take.
     class Silent(Own):
@@ -74,7 +79,7 @@ def test_step_that_returns_dictionaries_in_its_dictionary(callbacks):
     _fit(model, callbacks)
 
 
-@program()
+@program(missing=["^per_output .* no number"])
 def test_step_that_returns_an_array_and_whole_numbers(callbacks):
     class Mixed(Own):
         def told(self, loss, y, predicted):
@@ -93,7 +98,7 @@ def test_step_that_returns_an_array_and_whole_numbers(callbacks):
     _fit(model, callbacks)
 
 
-@program()
+@program(idle=["step", "epoch"], missing=[r"\bstep\b", r"\bepoch\b"])
 def test_step_that_returns_names_that_the_run_has_too(callbacks):
     class Numbered(Own):
         def told(self, loss, y, predicted):
@@ -104,7 +109,7 @@ def test_step_that_returns_names_that_the_run_has_too(callbacks):
     _fit(model, callbacks)
 
 
-@program()
+@program(**ZERO)
 def test_one_optimizer_applied_to_two_parts(callbacks):
     class Parts(Own):
         def update(self, gradients):
@@ -118,7 +123,7 @@ def test_one_optimizer_applied_to_two_parts(callbacks):
     _fit(model, callbacks)
 
 
-@program()
+@program(**ZERO)
 def test_optimizers_in_a_list(callbacks):
     class Listed(Own):
         def compile(self, optimizers, **options):
@@ -137,7 +142,7 @@ def test_optimizers_in_a_list(callbacks):
     _fit(model, callbacks)
 
 
-@program()
+@program(**ZERO)
 def test_two_optimizers_of_the_same_given_name(callbacks):
     class Two(Own):
         def compile(self, slow, **options):
@@ -157,7 +162,7 @@ def test_two_optimizers_of_the_same_given_name(callbacks):
     _fit(model, callbacks)
 
 
-@program()
+@program(**ZERO)
 def test_optimizers_that_take_turns(callbacks):
     class Turns(Own):
         def compile(self, other, **options):
@@ -182,7 +187,7 @@ def test_optimizers_that_take_turns(callbacks):
     _fit(model, callbacks)
 
 
-@program(missing=["optimizer"])
+@program(missing=["no Keras optimizer", *ZERO["missing"]], untrusted=ZERO["untrusted"])
 def test_weights_that_the_step_assigns_by_itself(callbacks):
     class ByHand(Own):
         def update(self, gradients):
@@ -221,7 +226,7 @@ class Accumulating(Own):
         tf.cond(self.number.value % 2 == 0, apply, lambda: tf.constant(0))
 
 
-@program(skipped=lambda step: step % 2 == 1)
+@program(skipped=lambda step: step % 2 == 1, **ZERO)
 def test_gradients_accumulated_by_hand(callbacks):
     model = Accumulating(*_inputs_and_outputs())
     optimizer = keras.optimizers.SGD(1e-2)
@@ -268,7 +273,7 @@ class ForwardForward(keras.Model):
         return {"last": loss, "so_far": self.sum + 0.0}
 
 
-@program()
+@program(missing=[LAST])
 def test_forward_forward_that_updates_a_layer_twice_a_step(callbacks):
     model = ForwardForward()
     model.build((None, 5))
@@ -276,7 +281,7 @@ def test_forward_forward_that_updates_a_layer_twice_a_step(callbacks):
     _fit(model, callbacks, y=LABELS)
 
 
-@program()
+@program(**ZERO)
 def test_step_compiled_by_the_user(callbacks):
     class Compiled(Own):
         @tf.function
@@ -316,7 +321,7 @@ def test_sharpness_aware_minimization(callbacks):
     _fit(model, callbacks)
 
 
-@program(missing=["optimizer|train"])
+@program(missing=["no Keras optimizer"])
 def test_model_without_trainable_variables(callbacks):
     class Rule(keras.Model):
         def call(self, x):
@@ -327,7 +332,7 @@ def test_model_without_trainable_variables(callbacks):
     _fit(model, callbacks)
 
 
-@program()
+@program(**ZERO)
 def test_gradients_that_some_variables_do_not_get(callbacks):
     class Half(Own):
         def train_step(self, data):

@@ -25,6 +25,7 @@ class Expectation:
     running: tuple[str, ...]
     idle: Mapping[str, Callable[[int], bool]]
     missing: tuple[str, ...]
+    untrusted: frozenset[str]
     skipped: Callable[[int], bool]
     rtol: float
 
@@ -210,7 +211,10 @@ class _Path:
 
 def _said(run: Run, expected: Expectation) -> list[str]:
     said = list(run.identity.get("missing", []))
-    found = [f"distrusted: {run.identity['untrusted']}"] if run.identity.get("untrusted") else []
+    untrusted = run.identity.get("untrusted", {})
+    marked = {f"{dataset}/{column}" for dataset, columns in untrusted.items() for column in columns}
+    found = [f"not trusted: {name}" for name in sorted(marked - expected.untrusted)]
+    found += [f"trusted: {name}" for name in sorted(expected.untrusted - marked)]
     for pattern in expected.missing:
         fitting = [sentence for sentence in said if re.search(pattern, sentence)]
         if len(fitting) != 1:
