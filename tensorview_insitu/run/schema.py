@@ -14,7 +14,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import h5py
 import numpy as np
@@ -82,10 +82,8 @@ def check_kind(about: Attributes, path: Path) -> None:
             "Install a newer one."
         )
     first, last = about.get("first"), about.get("last")
-    right = (
-        _is_count(version) and isinstance(about.get("run_id"), str) and _is_count(first) and _is_count(last)
-    )
-    if not right or not first <= last < _MOST_SEGMENTS:
+    known = _is_count(version) and isinstance(about.get("run_id"), str)
+    if not (known and _is_count(first) and _is_count(last) and first <= last < _MOST_SEGMENTS):
         raise NotARunError(f"{path} does not say rightly of which run and segments it is: {about}"[:500])
 
 
@@ -173,7 +171,7 @@ def _decoded(text: Any) -> str:
     return text if isinstance(text, str) else bytes(text).decode()
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
@@ -351,5 +349,5 @@ def _is_focus(name: str) -> bool:
     return name.startswith(layout.EXPLANATIONS + "/") and name.endswith("/focus")
 
 
-def _are_texts(value: Any) -> bool:
+def _are_texts(value: Any) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
