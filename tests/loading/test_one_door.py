@@ -58,6 +58,7 @@ ELSEWHERE = {
     },
     "a pipe of a child process, and its log": {
         "tensorview_insitu/cli/paraview_process.py": {"open"},
+        "tensorview_insitu/cli/follow.py": {"json.loads"},
     },
     "an environment variable": {"callbacks/recorder.py": {"json.loads"}},
     "ParaView's own plugin: it runs without this package, and follows no links": {
@@ -123,7 +124,7 @@ def test_the_list_names_nothing_that_is_gone():
     for place, calls in listed():
         here = {call for name, some in found.items() if name.startswith(place) for call in some}
         assert here, f"{place} reads nothing any more"
-        assert place.endswith(("/", "_")) or calls == here, (place, calls - here)
+        assert place.endswith(("/", "_")) or calls <= here, (place, calls - here)
 
 
 def test_every_state_that_a_program_loads_comes_from_ready_state():
