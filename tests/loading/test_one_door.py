@@ -59,6 +59,7 @@ ELSEWHERE = {
     "a pipe of a child process, and its log": {
         "tensorview_insitu/cli/paraview_process.py": {"open"},
         "tensorview_insitu/cli/follow.py": {"json.loads"},
+        "tensorview_insitu/cli/render.py": {"json.loads"},
     },
     "an environment variable": {"callbacks/recorder.py": {"json.loads"}},
     "ParaView's own plugin: it runs without this package, and follows no links": {
