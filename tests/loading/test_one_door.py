@@ -28,7 +28,7 @@ DOOR = "tensorview_insitu/loading/"
 ELSEWHERE = {
     "HDF5 of runs: looked at by run/ itself before it is opened": {
         "tensorview_insitu/run/": {
-            "h5py.File", "read_text", "read_bytes", "json.loads", "json.load", "open", "os.open", "io.FileIO",
+            "h5py.File", "read_json", "read_text", "read_bytes", "json.loads", "json.load", "open", "os.open", "io.FileIO",
         },
     },
     "by a path that the door has given": {
@@ -46,7 +46,7 @@ ELSEWHERE = {
         "scripts/live_window.py": {"LoadState"},
     },
     "an export's own new file, against what is there": {
-        "tensorview_insitu/export/table.py": {"read_bytes"},
+        "tensorview_insitu/export/table.py": {"read_bytes", "read_csv"},
         "tensorview_insitu/export/poly_data.py": {"read_bytes"},
     },
     "run.h5, whose rows ParaView is to read, and which Run.open has looked at": {
@@ -58,6 +58,8 @@ ELSEWHERE = {
     },
     "a pipe of a child process, and its log": {
         "tensorview_insitu/cli/paraview_process.py": {"open"},
+        "tensorview_insitu/cli/follow.py": {"json.loads"},
+        "tensorview_insitu/cli/render.py": {"json.loads"},
     },
     "an environment variable": {"callbacks/recorder.py": {"json.loads"}},
     "ParaView's own plugin: it runs without this package, and follows no links": {
@@ -65,6 +67,7 @@ ELSEWHERE = {
     },
     "the names of the package itself": {"tensorview_insitu/__init__.py": {"import_module"}},
     "studies and benchmarks of this repository, on their own files": {
+        "scripts/fuzz_": {"json.loads", "read_text", "read_bytes", "h5py.File"},
         "scripts/benchmark_": {"json.loads", "json.load", "open", "read_text", "read_bytes", "h5py.File"},
         "scripts/shortcut_study.py": {"Image.open"},
         "scripts/soak.py": {"read_text"},
@@ -122,8 +125,8 @@ def test_the_list_names_nothing_that_is_gone():
     found = dict(readers())
     for place, calls in listed():
         here = {call for name, some in found.items() if name.startswith(place) for call in some}
-        assert here, f"{place} reads nothing any more"
-        assert place.endswith(("/", "_")) or calls == here, (place, calls - here)
+        assert here or place.endswith("_"), f"{place} reads nothing any more"
+        assert place.endswith(("/", "_")) or calls <= here, (place, calls - here)
 
 
 def test_every_state_that_a_program_loads_comes_from_ready_state():
