@@ -63,10 +63,6 @@ def check(file: h5py.File, path: Path) -> None:
         _check_datasets(dict(_datasets(file.id, path)), path, file.id.get_filesize())
     except NotARunError:
         raise
-    except RecursionError as error:
-        raise NotARunError(
-            f"{path} holds a text of too many brackets. No recorder wrote this file."
-        ) from error
     except DAMAGE as error:
         raise NotARunError(f"{path} is damaged: {error}") from error
 
