@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import stat
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from tensorview_insitu.cli.command import add_command
@@ -49,7 +53,7 @@ def gather(path: str) -> dict[str, Any]:
     if opened.damaged and not shapes:
         raise NotARunError(next(iter(opened.damaged.values())))
     last = epochs.iloc[-1].to_dict() if len(epochs) else {}
-    files = [p for p in opened.folder.rglob("*.h5") if not p.name.startswith(".")]
+    sizes = list(_sizes(opened.folder))
     return {
         **opened.identity,
         "path": str(opened.folder),
@@ -58,11 +62,20 @@ def gather(path: str) -> dict[str, Any]:
         "epochs": len(epochs),
         # JSON has no NaN.
         "last_epoch": {k: v if v == v else None for k, v in last.items()},
-        "bytes": sum(p.stat().st_size for p in files),
-        "files": len(files),
+        "bytes": sum(sizes),
+        "files": len(sizes),
         "damaged": list(opened.damaged.values()),
         "datasets": {name: list(shape) for name, shape in shapes.items()},
     }
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    for path in folder.rglob("*.h5"):
+        # While a run is written, one that is listed may be gone.
+        with contextlib.suppress(FileNotFoundError):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and not path.name.startswith("."):
+                yield status.st_size
 
 
 def _print(facts: dict[str, Any]) -> None:

@@ -31,6 +31,7 @@ _BOMB_EXPANSION = 1000
 
 _DEEPEST = 100  # models in models in models
 _MOST_SEGMENTS = 10_000_000  # one a second for four months
+_MOST_ATTRIBUTES = 200
 _LAST_STEP = 2**53  # tables hold steps as float64
 _FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
 _FLETCHER_BYTES = 4
@@ -59,14 +60,14 @@ def check(file: h5py.File, path: Path) -> None:
         NotARunError: with the object, and what is wrong with it.
     """
     try:
-        check_kind(attributes(file.id), path)
+        try:
+            about = attributes(file.id)
+        except NotARunError as error:
+            raise NotARunError(f"{path}: {error}. No recorder wrote this file.") from error
+        check_kind(about, path)
         _check_datasets(dict(_datasets(file.id, path)), path, file.id.get_filesize())
     except NotARunError:
         raise
-    except RecursionError as error:
-        raise NotARunError(
-            f"{path} holds a text of too many brackets. No recorder wrote this file."
-        ) from error
     except DAMAGE as error:
         raise NotARunError(f"{path} is damaged: {error}") from error
 
@@ -131,7 +132,10 @@ def attributes(thing: h5f.FileID | h5d.DatasetID) -> Attributes:
         NotARunError: an attribute is neither.
     """
     about: Attributes = {}
-    for number in range(h5a.get_num_attrs(thing)):
+    count = h5a.get_num_attrs(thing)
+    if count > _MOST_ATTRIBUTES:  # to find the last takes HDF5 as long as all before it
+        raise NotARunError(f"it has {count} attributes")
+    for number in range(count):
         attribute = h5a.open(thing, index=number)
         name = attribute.name.decode()
         about[name] = _attribute(attribute, name)
@@ -185,6 +189,8 @@ def _datasets(file: h5f.FileID, path: Path) -> Iterator[tuple[str, h5d.DatasetID
         group.links.iterate(
             lambda name, link, into=links: into.append((name, (link.type, link.u))), info=True
         )
+        if prefix and not links:  # 20,000 of them would take long for nothing
+            raise NotARunError(f"{path}: group /{prefix} is empty. No recorder wrote this file.")
         for name, (kind, address) in links:
             where = prefix + name.decode()
             if kind != h5py.h5l.TYPE_HARD:

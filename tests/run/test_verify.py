@@ -1,5 +1,7 @@
 """`verify` tells a whole run from a damaged one, and names what is wrong."""
 
+import re
+
 import h5py
 import pytest
 from written import block
@@ -94,3 +96,17 @@ def test_all_of_a_dataset_is_read_however_it_is_cut_into_pieces(tmp_path, monkey
         assert [problem.split(" of ")[0] for problem in verify(folder).problems] == [
             "Dataset /layers/conv/kernel"
         ]
+
+
+def test_an_export_that_skips_damage_holds_the_rows_that_can_be_read(tmp_path):
+    folder = segmented(tmp_path / "run")
+    broken = folder / "segments/000001-000001.h5"
+    with h5py.File(broken) as file:  # found when its rows are read, and not before
+        at = file["layers/conv/kernel"].id.get_chunk_info(0).byte_offset
+    content = bytearray(broken.read_bytes())
+    content[at + 5] ^= 16
+    broken.write_bytes(content)
+    out = tmp_path / "out"
+    assert main(["export", str(folder), "--skip-damaged", "-o", str(out)]) == 0
+    times = re.findall(r'timestep="([^"]*)"', (out / "layers/conv/kernel_by_step.pvd").read_text())
+    assert list(map(float, times)) == [1, 2, 3, 4, 5, 11, 12, 13, 14, 15]
