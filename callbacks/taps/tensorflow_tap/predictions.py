@@ -11,8 +11,8 @@ import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
 from tensorview_insitu.explain.hearing import filters_last, hearing
 from tensorview_insitu.explain.shadows import Shadows
+from tensorview_insitu.text.one_line import told
 
-from ...one_line import told
 from .rings import Cell, rows_between
 
 _BYTES = 32 << 20

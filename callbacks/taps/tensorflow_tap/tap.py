@@ -18,8 +18,8 @@ import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 from numpy.typing import NDArray
 
 from tensorview_insitu.explain.shadows import Shadows
+from tensorview_insitu.text.one_line import told
 
-from ...one_line import told
 from ...schedule import Schedule
 from ..columns import Column
 from ..tap import Drained, DrainedCopies, DrainedUpdates, Piece, Wanted
