@@ -192,6 +192,7 @@ folder = Path(sys.argv[1])
 values = np.random.default_rng(0).random((30, 64, 300))
 block = {"layers/a/kernel": Rows(np.arange(30), values, {"dims": ["snapshot", "row", "filter"]})}
 write, writes, interrupted = Spool.write, [], range(0)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell in the background ignores it
 
 def interrupt_and_write(spool, data):
     writes.append(len(data))
