@@ -53,6 +53,9 @@ class Termination:
     @contextlib.contextmanager
     def held_back(self) -> Iterator[None]:
         """A signal that comes meanwhile is answered at the end: the recorder's state is whole then."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals come to the main thread only
+            return
         self._holding_back += 1
         try:
             yield

@@ -56,6 +56,7 @@ class RunWriter:
         problems: what could not be written.
         last_step: the last step of the run that is resumed; 0 for a new one.
         last_epoch: the last whole epoch of it.
+        open: whether more may come; not after `finish`, until the training goes on.
         array_bytes: how much was taken of arrays (what is no table).
 
     Raises:
@@ -72,15 +73,18 @@ class RunWriter:
         self._durable = durable
         self._dropped: Counter[str] = Counter()
         self._shapes: dict[str, tuple[int, ...]] = {}
-        self._condition = threading.Condition()
+        self._condition = threading.Condition()  # never held while anything goes to the disk
         self._queue: deque[Block] = deque()  # handed over, not yet taken by the thread
         self._pending: list[Block] = []  # taken, not yet in a segment
         self._queued_bytes = 0
         self._pending_bytes = 0
         self._epoch_ended = False
-        self._stop = False
+        self.open = True
         self._thread: threading.Thread | None = None
         self._flushes_wanted = self._flushes_done = 0
+        self._finishes_wanted = self._finishes_done = 0
+        self._pack_wanted = self._packing = False
+        self._progress = 0  # of packing
         self._next_segment = 0
         self._rows: Counter[str] = Counter()  # in segments, by dataset
         self._identity_changed = False
@@ -174,29 +178,34 @@ class RunWriter:
         Args:
             status: how it ended.
             packed: whether to pack it; without, it ends sooner.
-            seconds: the longest that a slow disk is waited for.
+            seconds: how long to wait for a disk that does nothing; 0 leaves it to the background.
         """
         with self._condition:
             self._identity.update(status=status, ended=now())
             self._identity_changed = True
-        try:
-            self._drain(seconds)
-        except OSError as error:
-            self.note(f"{self.folder} could not be finished: {error}")
-            return
-        try:
-            if packed and self._worth_packing():
-                pack(self.folder, durable=self._durable)
-        except (OSError, NotARunError) as error:
-            self.note(f"{self.folder} could not be packed into one file: {error}")
-        try:
-            if self._identity_changed:
-                self._write_identity()
-        except OSError as error:
-            self._failed(error)
+            self._finishes_wanted += 1
+            self._pack_wanted, self.open = packed, False
+            self._wake()
+            alone = self._thread is None
+        if alone:
+            self._work()
+        # A disk that hangs must not hang the end of a training. What is packed late is no loss.
+        if seconds and not self.wait(seconds) and not self._packing:
+            self.note(f"{self.folder} could not be finished: its disk took more than {seconds:.1f} s")
+
+    def wait(self, seconds: float = _LONGEST_WAIT_SECONDS) -> bool:
+        """Wait until what `finish` asked for is done, or nothing was done for so many seconds; whether it is."""
+        with self._condition:
+            wanted = self._finishes_wanted
+            while self._finishes_done < wanted:
+                before = self._progress
+                if not self._condition.wait(timeout=seconds) and self._progress == before:
+                    return False
+        return True
 
     def resume(self) -> None:
         """The training goes on: the run is `running` again."""
+        self.open = True
         self.describe(status=RUNNING)
 
     def _worth_packing(self) -> bool:
@@ -211,26 +220,19 @@ class RunWriter:
 
     def _wake(self) -> None:
         if self._thread is None or not self._thread.is_alive():
-            self._stop = False
             self._thread = threading.Thread(target=self._work, name="tensorview-insitu writer", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError:  # the interpreter ends: `finish` will do the work itself
+                self._thread = None
         self._condition.notify_all()
-
-    def _drain(self, seconds: float) -> None:
-        with self._condition:
-            thread, self._stop = self._thread, True
-            self._condition.notify_all()
-        if thread is not None:
-            thread.join(seconds)
-            if thread.is_alive():  # a disk that hangs must not hang the end of a training
-                raise OSError(f"its disk took more than {seconds:.1f} s")
-        self._thread = None
 
     def _work(self) -> None:
         while True:
             with self._condition:
                 seconds = self._seconds_to_wait()
-                if not self._queue and not self._stop and seconds != 0:
+                idle = not self._queue and self._finishes_wanted == self._finishes_done
+                if idle and seconds != 0:
                     self._condition.wait(timeout=seconds)
                 while self._queue:
                     block = self._queue.popleft()
@@ -239,23 +241,53 @@ class RunWriter:
                     self._queued_bytes -= size
                     self._pending_bytes += size
                     self._tail_is_current = False
-                stop, flushes = self._stop, self._flushes_wanted
+                finishes, flushes = self._finishes_wanted, self._flushes_wanted
+            finishing = finishes > self._finishes_done
             hurry = flushes > self._flushes_done
-            if stop or hurry or time.monotonic() >= self._retry_at:
+            if finishing or hurry or time.monotonic() >= self._retry_at:
                 try:
                     self._beat()
-                    self._publish(last=stop or hurry)
+                    self._publish(last=finishing or hurry)
                 # Nothing that goes wrong in here may end a training.
                 except Exception as error:
                     self._failed(error)
-                    if stop:
+                    if finishing:
                         self._save_tables()
             if hurry:
                 with self._condition:
                     self._flushes_done = flushes
                     self._condition.notify_all()
-            if stop:
+            if finishing and self._finished(finishes):
                 return
+
+    def _finished(self, finishes: int) -> bool:
+        """Pack, and say how it ended; whether nothing came meanwhile."""
+        try:
+            if self._pack_wanted and self._worth_packing():
+                self._packing = True
+                pack(self.folder, self._packed, durable=self._durable)
+        except Exception as error:
+            self.note(f"{self.folder} could not be packed into one file: {error}")
+        finally:
+            self._packing = False
+        try:
+            if self._identity_changed:
+                self._write_identity()
+        except Exception as error:
+            self._failed(error)
+        with self._condition:
+            self._finishes_done = finishes
+            wanted = self._flushes_wanted > self._flushes_done or self._finishes_wanted > finishes
+            over = not self._queue and not wanted
+            if over:
+                self._thread = None
+            self._condition.notify_all()
+        return over
+
+    def _packed(self, done: int, total: int) -> None:
+        with self._condition:
+            self._progress += 1
+            self._condition.notify_all()
 
     def _seconds_to_wait(self) -> float:
         moment = time.monotonic()
@@ -271,7 +303,7 @@ class RunWriter:
 
     def _beat(self) -> None:
         # Who looks from another host sees by this that the process still runs.
-        if time.monotonic() - self._last_beat >= HEARTBEAT_SECONDS:
+        if self.open and time.monotonic() - self._last_beat >= HEARTBEAT_SECONDS:
             self._last_beat = time.monotonic()
             os.utime(self.folder / layout.RUN_FILE)
 
@@ -281,8 +313,7 @@ class RunWriter:
     def _publish(self, *, last: bool) -> None:
         moment = time.monotonic()
         if self._identity_changed:
-            with self._condition:
-                self._write_identity()
+            self._write_identity()
         if not self._pending:
             return
         old_enough = moment - self._last_segment >= _SEGMENT_SECONDS
@@ -291,6 +322,7 @@ class RunWriter:
             self._merge()
         elif moment >= self._tail_due():
             tail = self.folder / layout.SEGMENT_FOLDER / layout.TAIL_FILE
+            self._make_segment_folder()
             publish(tail, self._content(), durable=self._durable)
             self._last_tail = time.monotonic()
             self._tail_is_current = True
@@ -305,10 +337,7 @@ class RunWriter:
     def _publish_segment(self) -> None:
         number = self._next_segment
         path = layout.segment_file(self.folder, number, number)
-        if not path.parent.is_dir():  # packing took it away
-            path.parent.mkdir()
-            if self._durable:
-                sync(self.folder)
+        self._make_segment_folder()
         publish(path, self._content(), durable=self._durable)
         with contextlib.suppress(OSError):
             (path.parent / layout.TAIL_FILE).unlink(missing_ok=True)
@@ -327,6 +356,13 @@ class RunWriter:
 
     def _counts(self) -> dict[str, Any]:
         return {"segments": self._next_segment, "rows": dict(self._rows)}
+
+    def _make_segment_folder(self) -> None:
+        folder = self.folder / layout.SEGMENT_FOLDER
+        if not folder.is_dir():  # packing took it away
+            folder.mkdir()
+            if self._durable:
+                sync(self.folder)
 
     def _save_tables(self) -> None:
         """The last attempt on a full disk: tables are small, and may have room where arrays have none."""
@@ -348,8 +384,14 @@ class RunWriter:
         return segment.content(self._pending, self._identity["run_id"], number, number)
 
     def _write_identity(self) -> None:
-        write_identity(self.folder, self._identity, durable=self._durable)
-        self._identity_changed = False
+        # A copy of the top suffices: what is in there is replaced, never changed.
+        with self._condition:
+            identity, self._identity_changed = dict(self._identity), False
+        try:
+            write_identity(self.folder, identity, durable=self._durable)
+        except BaseException:
+            self._identity_changed = True
+            raise
 
     def _failed(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + self._retry_seconds
@@ -359,19 +401,22 @@ class RunWriter:
     def distrust(self, dataset: str, column: str, reason: str) -> bool:
         """Mark a column as not to be trusted, in run.json; whether it was not so marked before."""
         with self._condition:
-            doubts = self._identity.setdefault("untrusted", {}).setdefault(dataset, {})
+            untrusted = self._identity.get("untrusted", {})
+            doubts = untrusted.get(dataset, {})
             if column in doubts:
                 return False
-            doubts[column] = reason
+            # Replaced, not changed: the thread may be writing the old one.
+            self._identity["untrusted"] = {**untrusted, dataset: {**doubts, column: reason}}
         self.note(f"{dataset}: {column} is not to be trusted: {reason}")
         return True
 
     def note(self, problem: str) -> None:
         """Remember what could not be recorded, in `problems` and in run.json."""
-        if problem not in self.problems:
-            self.problems.append(problem)
-            self._identity["missing"] = list(self.problems)
-            self._identity_changed = True
+        with self._condition:
+            if problem not in self.problems:
+                self.problems.append(problem)
+                self._identity["missing"] = list(self.problems)
+                self._identity_changed = True
 
 
 def claim(folder: Path, *, overwrite: bool, resume: bool = False) -> None:
