@@ -51,7 +51,7 @@ from .quantities import (
 from .render import Render
 from .tapping import Gate, Member
 from .taps.tap import Copies, Drained, Piece, PredictionTap, Tap, Wanted
-from .termination import Termination
+from .termination import Termination, uninterrupted
 from .thinning import Thinner, step_stride
 from .weights_audit import WeightsAudit
 
@@ -191,7 +191,7 @@ class InSituRecorder(keras.callbacks.Callback):
     # ---- hooks, in the order in which training calls them
 
     def set_model(self, model: keras.Model) -> None:
-        """Wrap the model's train step: Keras builds its train function right after this.
+        """Make the run's folder, and look whether what is to be recorded is there.
 
         Raises:
             ValueError: a quantity names a layer that the model does not have.
@@ -205,11 +205,13 @@ class InSituRecorder(keras.callbacks.Callback):
             self.step_of_others()  # a callback's own fit, with the recorder of the fit that it is in
             return
         super().set_model(model)
+        self._loop = Loop(caller, "set_model")
         for quantity in self.quantities:
             quantity.check(model)
         living.end_those_over(model=model)
         if self._writer is None:
             living.end_those_over(path=self.path, seconds=_LONGEST_WAIT_SECONDS)
+            living.watch(self)
             try:
                 self._writer = RunWriter(
                     self.path, overwrite=self._overwrite, resume=self._resume, durable=self._durable
@@ -223,11 +225,15 @@ class InSituRecorder(keras.callbacks.Callback):
             else:
                 self._clock.go_on_after(self._writer.last_step, self._writer.last_epoch)
                 self._initial_taken = self._writer.last_step > 0
+                self._writer.reserve()
                 atexit.register(_close_at_exit, weakref.ref(self))
-        self._attach(model, Loop(caller, "set_model"))
+        elif not self._writer.busy:
+            self._writer.refuse_lost()
+        self._attach(model, self._loop)
 
     @_never_stops_training
     def _attach(self, model: keras.Model, loop: Loop) -> None:
+        living.watch(self)
         with self._changing:
             if self._training:  # the fit before this one ended in an exception that nobody told us of
                 self._end(INTERRUPTED)
@@ -235,7 +241,6 @@ class InSituRecorder(keras.callbacks.Callback):
                 self._release()
             self._loop, self._open = loop, True
             self._renew_taps(model)
-        living.watch(self)
 
     def _renew_taps(self, model: keras.Model) -> None:
         if not _same(self._tapped, _compiled_state(model)):
@@ -516,8 +521,9 @@ class InSituRecorder(keras.callbacks.Callback):
         if os.getpid() != self._pid:
             return False
         with self._changing:
-            if self._open and self._loop is not None:
-                if (surely and not self._loop.known) or self._loop.runs():
+            if self._open or (self._writer is not None and self._writer.open):
+                loop = self._loop
+                if loop is not None and ((surely and not loop.known) or loop.runs()):
                     return True
                 self._over()
         if self._writer is not None and seconds:
@@ -675,8 +681,15 @@ class InSituRecorder(keras.callbacks.Callback):
             self._write(block)
 
     def _record_batches(self, *, epoch_end: bool) -> None:
-        with self._changing:
-            self._take_rows(epoch_end=epoch_end)
+        whole = False
+        try:
+            with self._changing, uninterrupted():
+                self._take_rows(epoch_end=epoch_end)
+                whole = True
+        finally:
+            if not whole:
+                self._tapped = []  # what was half read cannot be gone on with
+                self._note("batches are missing whose rows were being read when the training broke off")
 
     def _take_rows(self, *, epoch_end: bool) -> None:
         self._last_drain, self._pending_calls = time.monotonic(), 0

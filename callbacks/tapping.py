@@ -78,7 +78,7 @@ class Gate:
 
     @classmethod
     def of(cls, model: keras.Model, before: Gate | None, kind: Kind = "train") -> Gate:
-        """The gate to use: the one in place, or the one from before with its traced functions, or a new one."""
+        """The gate in place, or the one from before with what was traced for it, or a new one."""
         function = getattr(model, f"{kind}_function")
         if isinstance(function, Gate):
             return function

@@ -10,6 +10,7 @@ import contextlib
 import os
 import threading
 import time
+import weakref
 from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,8 @@ _SEGMENT_BYTES = 32 << 20
 _QUEUE_BYTES = 128 << 20
 _LONGEST_RETRY_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 60.0
+
+_writers: weakref.WeakSet[RunWriter] = weakref.WeakSet()  # of this process
 
 
 class RunWriter:
@@ -79,7 +82,7 @@ class RunWriter:
         self._queued_bytes = 0
         self._pending_bytes = 0
         self._epoch_ended = False
-        self.open = True
+        self.open = False
         self._thread: threading.Thread | None = None
         self._flushes_wanted = self._flushes_done = 0
         self._finishes_wanted = self._finishes_done = 0
@@ -103,6 +106,7 @@ class RunWriter:
         self._retry_seconds = 1.0
         if durable:
             sync(folder.parent)
+        _writers.add(self)
 
     def _go_on_with(self, identity: dict[str, Any]) -> dict[str, Any]:
         state = state_of(self.folder)
@@ -133,6 +137,7 @@ class RunWriter:
         with self._condition:
             kept = {name: rows for name, rows in block.items() if self._has_room(name, rows)}
             self._queue.append(kept)
+            self.open = True
             self._queued_bytes += sum(rows.nbytes for rows in kept.values())
             self._epoch_ended |= epoch_end
             self._wake()
@@ -194,7 +199,7 @@ class RunWriter:
             self.note(f"{self.folder} could not be finished: its disk took more than {seconds:.1f} s")
 
     def wait(self, seconds: float = _LONGEST_WAIT_SECONDS) -> bool:
-        """Wait until what `finish` asked for is done, or nothing was done for so many seconds; whether it is."""
+        """Wait for what `finish` asked for, unless nothing happens for so long; whether it is done."""
         with self._condition:
             wanted = self._finishes_wanted
             while self._finishes_done < wanted:
@@ -203,10 +208,41 @@ class RunWriter:
                     return False
         return True
 
+    def reserve(self) -> None:
+        """Something will be written."""
+        self.open = True
+
     def resume(self) -> None:
         """The training goes on: the run is `running` again."""
-        self.open = True
+        self.reserve()
         self.describe(status=RUNNING)
+
+    @property
+    def busy(self) -> bool:
+        """Whether more may come, or something is still to be written."""
+        return self.open or self._finishes_done < self._finishes_wanted
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return str(self._identity["run_id"])
+
+    def refuse_lost(self) -> None:
+        """Raise where the folder holds what another recorder has written since `finish`.
+
+        Raises:
+            RunExistsError: it does.
+        """
+        try:
+            there = read_identity(self.folder)
+        except NotARunError:
+            return  # gone, or damaged: it will be written anew
+        mine = self._identity
+        if any(there.get(key) != mine.get(key) for key in ("run_id", "pid", "resumed")):
+            raise RunExistsError(
+                f"{self.folder} was taken by another recorder (process {there['pid']} on {there['host']}) "
+                "since this one recorded into it. Make a new recorder."
+            )
 
     def _worth_packing(self) -> bool:
         # Many short `fit` calls on one recorder must not rewrite a large run.h5 each time.
@@ -455,7 +491,7 @@ def refuse_taken(folder: Path, *, overwrite: bool, resume: bool = False) -> None
                 f"{folder} holds other files and no run. Expected a new or empty folder for the run."
             ) from None
         return
-    if current_status(folder, identity) == RUNNING:
+    if current_status(folder, identity) == RUNNING and not _abandoned(identity):
         raise RunExistsError(
             f"{folder} is being written by process {identity['pid']} on {identity['host']}"
             f" (started {identity['created']}). Choose another folder, or wait until it has ended."
@@ -465,6 +501,13 @@ def refuse_taken(folder: Path, *, overwrite: bool, resume: bool = False) -> None
             f"{folder} already holds a run ({identity['status']}, {identity['created']}). "
             "Choose another folder, or pass overwrite=True to replace it, or resume=True to go on with it."
         )
+
+
+def _abandoned(identity: dict[str, Any]) -> bool:
+    """Whether this process itself began the run and writes it no more (Ctrl-C at any moment)."""
+    if identity["pid"] != os.getpid():
+        return False
+    return not any(writer.busy and writer.run_id == identity["run_id"] for writer in list(_writers))
 
 
 def _is_torso(folder: Path) -> bool:
