@@ -1,4 +1,4 @@
-"""A run holds the steps of the recorder's own fit, whatever ends that fit and whatever trains the model then."""
+"""A run holds the steps of the recorder's own fit, whatever ends that and whatever trains the model then."""
 
 import signal
 import sys
