@@ -293,7 +293,7 @@ class InSituRecorder(keras.callbacks.Callback):
         """
         self._take_up_again("on_train_batch_begin")
         self._keep_gate()
-        at_once = int(getattr(self.model, "steps_per_execution", 1) or 1)
+        at_once = self._at_once()
         due = self._probed_due_by_step()
         if due or (
             self._tap is not None
@@ -535,8 +535,7 @@ class InSituRecorder(keras.callbacks.Callback):
         for gate, member in self._memberships():
             # The model may be in use in another thread by now: it is left alone. It holds the gate, though.
             gate.discard(member, forget=True)
-        self._member = self._prediction_member = None
-        self._end(INTERRUPTED, seconds=0)
+        self._end(INTERRUPTED, seconds=0, leave_model=True)
 
     def _take_up_again(self, hook: str) -> None:
         """A training whose loop was on no stack for a while (greenlets, cells of a notebook) goes on."""
@@ -608,7 +607,7 @@ class InSituRecorder(keras.callbacks.Callback):
         if self._member.calls > self._calls_before:
             return 0
         self._note("batches are not recorded where something else than the model's train_function trains it")
-        return int(getattr(self.model, "steps_per_execution", 1) or 1)
+        return self._at_once()
 
     def _memberships(self) -> list[tuple[Gate, Member]]:
         pairs = [(self._gate, self._member), (self._prediction_gate, self._prediction_member)]
@@ -680,21 +679,21 @@ class InSituRecorder(keras.callbacks.Callback):
             self._thinner.took(quantity, time.perf_counter() - start, size)
             self._write(block)
 
-    def _record_batches(self, *, epoch_end: bool) -> None:
+    def _record_batches(self, *, epoch_end: bool, broken_off: bool = False) -> None:
         whole = False
         try:
             with self._changing, uninterrupted():
-                self._take_rows(epoch_end=epoch_end)
+                self._take_rows(epoch_end=epoch_end, broken_off=broken_off)
                 whole = True
         finally:
             if not whole:
                 self._tapped = []  # what was half read cannot be gone on with
                 self._note("batches are missing whose rows were being read when the training broke off")
 
-    def _take_rows(self, *, epoch_end: bool) -> None:
+    def _take_rows(self, *, epoch_end: bool, broken_off: bool) -> None:
         self._last_drain, self._pending_calls = time.monotonic(), 0
         drained: Drained | None = self._tap.drain() if self._tap is not None and self._tap.works else None
-        count = drained.count if drained is not None else self._clock.uncounted
+        count = drained.count if drained is not None else self._count_without_tap(broken_off)
         lost = drained.lost if drained is not None else 0
         if lost:
             self._note(f"{lost} batches were overwritten before they were read")
@@ -712,6 +711,15 @@ class InSituRecorder(keras.callbacks.Callback):
             epoch = self._clock.epoch
             block.update(drained_rows(drained, self.quantities, rows.steps, epoch=epoch, epoch_end=epoch_end))
         self._write(block)
+
+    def _count_without_tap(self, broken_off: bool) -> int:
+        if self._tap is not None and self._tap.works and self._member is not None and self._member.calls:
+            return 0  # steps have begun, and none has come to its end
+        # Of the last one that was announced nobody knows whether it came to its end.
+        return max(0, self._clock.uncounted - (self._at_once() if broken_off else 0))
+
+    def _at_once(self) -> int:
+        return int(getattr(self.model, "steps_per_execution", 1) or 1)
 
     # ---- what the recorder knows twice must agree
 
@@ -745,15 +753,19 @@ class InSituRecorder(keras.callbacks.Callback):
             self._distrust(self._weights_audit.observe(block))
         self._tell_problems()
 
-    def _end(self, status: str, *, seconds: float = _LONGEST_WAIT_SECONDS) -> None:
+    def _end(self, status: str, *, seconds: float = _LONGEST_WAIT_SECONDS, leave_model: bool = False) -> None:
         self._training = self._open = False
         assert self._writer is not None
+        recorded = False
         try:
             if self._clock.epoch:
-                self._record_batches(epoch_end=False)
+                self._record_batches(epoch_end=False, broken_off=status != FINISHED)
+            recorded = True
         finally:
+            if leave_model:
+                self._member = self._prediction_member = None
             self._release()
-        self._writer.finish(status, seconds=seconds)
+            self._writer.finish(status, seconds=seconds if recorded else 0)
         self._tell_problems()
 
     def _release(self) -> None:

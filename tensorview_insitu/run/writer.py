@@ -21,6 +21,7 @@ from tensorview_insitu.run.alone import alone_in
 from tensorview_insitu.run.errors import NotARunError, RunExistsError
 from tensorview_insitu.run.identity import (
     HEARTBEAT_SECONDS,
+    INTERRUPTED,
     RUNNING,
     current_status,
     new_identity,
@@ -91,6 +92,10 @@ class RunWriter:
         self._next_segment = 0
         self._rows: Counter[str] = Counter()  # in segments, by dataset
         self._identity_changed = False
+        self._last_tail = self._last_segment = self._last_beat = time.monotonic()
+        self._tail_is_current = True
+        self._retry_at = 0.0
+        self._retry_seconds = 1.0
         refuse_taken(folder, overwrite=overwrite, resume=resume)
         folder.mkdir(parents=True, exist_ok=True)
         with alone_in(folder):
@@ -98,15 +103,15 @@ class RunWriter:
             old = read_identity(folder) if resume and (folder / layout.RUN_FILE).exists() else None
             self._identity = new_identity() if old is None else self._go_on_with(old)
             self._identity |= self._counts()
-            write_identity(folder, self._identity, durable=durable)
-        self._last_tail = self._last_segment = time.monotonic()
-        self._tail_is_current = True
-        self._last_beat = time.monotonic()
-        self._retry_at = 0.0
-        self._retry_seconds = 1.0
-        if durable:
-            sync(folder.parent)
-        _writers.add(self)
+            try:
+                write_identity(folder, self._identity, durable=durable)
+                if durable:
+                    sync(folder.parent)
+                _writers.add(self)
+            except BaseException:  # Ctrl-C: nobody will write this run
+                with contextlib.suppress(OSError):
+                    write_identity(folder, {**self._identity, "status": INTERRUPTED}, durable=durable)
+                raise
 
     def _go_on_with(self, identity: dict[str, Any]) -> dict[str, Any]:
         state = state_of(self.folder)
