@@ -330,6 +330,7 @@ class InSituRecorder(keras.callbacks.Callback):
             return
         if self._given_up:
             self._release()
+            self.close()
         else:
             self._finish()
 
@@ -410,7 +411,7 @@ class InSituRecorder(keras.callbacks.Callback):
 
     def close(self) -> None:
         """Finish the run now, if a training that ended in an exception left it open."""
-        if self._open:
+        if self._open and not self._given_up:
             self._close()
         elif self._writer is not None and os.getpid() == self._pid:
             self._writer.wait()  # for what goes on in the background
@@ -640,10 +641,8 @@ class InSituRecorder(keras.callbacks.Callback):
         return [piece for quantity in self._layer_variables() for piece in quantity.pieces(self.model)]
 
     def _plan(self) -> None:
-        params = self.params or {}
-        self._note_thinned(
-            self._thinner.plan(self.model, params.get("steps"), params.get("epochs"), self.path)
-        )
+        params, free = self.params or {}, self._writer.free_bytes if self._writer is not None else 0
+        self._note_thinned(self._thinner.plan(self.model, params.get("steps"), params.get("epochs"), free))
 
     def _describe(self) -> None:
         assert self._writer is not None

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import keras
 
@@ -46,18 +44,17 @@ class Thinner:
 
     # ---- before the first step
 
-    def plan(self, model: keras.Model, steps: int | None, epochs: int | None, folder: Path) -> list[str]:
+    def plan(self, model: keras.Model, steps: int | None, epochs: int | None, free: int) -> list[str]:
         """Thin what would be too large; what was thinned now, a line each."""
         if self.budget is None or self._planned:
             return []
         self._planned = True
         arrays = [q for q in self._quantities if isinstance(q, LayerVariables)]
         plan = Plan(model, arrays, steps or _UNKNOWN_STEPS, epochs or 1)
-        return self._told(plan.fit_into(int(self.budget.epoch_bytes), self._total_bytes(folder)))
+        return self._told(plan.fit_into(int(self.budget.epoch_bytes), self._total_bytes(free)))
 
-    def _total_bytes(self, folder: Path) -> int:
+    def _total_bytes(self, free: int) -> int:
         assert self.budget is not None
-        free = shutil.disk_usage(folder).free
         return min(int(self.budget.total_bytes), int(_FREE_SHARE * free))
 
     # ---- while it runs

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import threading
 import time
 import weakref
@@ -61,6 +62,7 @@ class RunWriter:
         last_step: the last step of the run that is resumed; 0 for a new one.
         last_epoch: the last whole epoch of it.
         open: whether more may come; not after `finish`, until the training goes on.
+        free_bytes: how much room the disk had at the beginning.
         array_bytes: how much was taken of arrays (what is no table).
 
     Raises:
@@ -98,6 +100,7 @@ class RunWriter:
         self._retry_seconds = 1.0
         refuse_taken(folder, overwrite=overwrite, resume=resume)
         folder.mkdir(parents=True, exist_ok=True)
+        self.free_bytes = shutil.disk_usage(folder).free
         with alone_in(folder):
             claim(folder, overwrite=overwrite, resume=resume)
             old = read_identity(folder) if resume and (folder / layout.RUN_FILE).exists() else None
