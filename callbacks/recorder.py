@@ -214,7 +214,11 @@ class InSituRecorder(keras.callbacks.Callback):
             living.watch(self)
             try:
                 self._writer = RunWriter(
-                    self.path, overwrite=self._overwrite, resume=self._resume, durable=self._durable
+                    self.path,
+                    overwrite=self._overwrite,
+                    resume=self._resume,
+                    durable=self._durable,
+                    strict=self._strict,
                 )
             except RunExistsError:
                 raise  # the user's own mistake, told before the training starts
@@ -797,10 +801,11 @@ class InSituRecorder(keras.callbacks.Callback):
     def _tell_problems(self) -> None:
         for problem in self._tap.problems if self._tap is not None else ():
             self._note(problem)
-        if self._writer is not None and self._writer.problems and not self._warned:
+        new = self._writer.problems[self._writer.old_problems :] if self._writer is not None else []
+        if new and not self._warned:
             if self._strict:
-                raise RuntimeError(self._writer.problems[0])
-            self._warn(self._writer.problems[0])
+                raise RuntimeError(new[0])
+            self._warn(new[0])
 
     def _note(self, problem: str) -> None:
         if self._writer is not None and problem not in self._writer.problems:

@@ -13,12 +13,13 @@ import threading
 import time
 import weakref
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tensorview_insitu.run import layout, segment
 from tensorview_insitu.run.alone import alone_in
+from tensorview_insitu.run.aside import is_damaged_run, new_identity_file, set_aside
 from tensorview_insitu.run.errors import NotARunError, RunExistsError
 from tensorview_insitu.run.identity import (
     HEARTBEAT_SECONDS,
@@ -56,9 +57,11 @@ class RunWriter:
         overwrite: replace an older run there.
         resume: go on with an older run there, if there is one.
         durable: fsync every file, so that it survives a power loss.
+        strict: raise where a run to go on with is damaged, in place of setting what is damaged aside.
 
     Attributes:
         problems: what could not be written.
+        old_problems: how many of them are of the time before the run was resumed.
         last_step: the last step of the run that is resumed; 0 for a new one.
         last_epoch: the last whole epoch of it.
         open: whether more may come; not after `finish`, until the training goes on.
@@ -71,10 +74,17 @@ class RunWriter:
     """
 
     def __init__(
-        self, folder: Path, *, overwrite: bool = False, resume: bool = False, durable: bool = False
+        self,
+        folder: Path,
+        *,
+        overwrite: bool = False,
+        resume: bool = False,
+        durable: bool = False,
+        strict: bool = False,
     ) -> None:
         self.folder = folder
         self.problems: list[str] = []
+        self.old_problems = 0
         self.last_step = self.last_epoch = self.array_bytes = 0
         self._durable = durable
         self._dropped: Counter[str] = Counter()
@@ -103,8 +113,8 @@ class RunWriter:
         self.free_bytes = shutil.disk_usage(folder).free
         with alone_in(folder):
             claim(folder, overwrite=overwrite, resume=resume)
-            old = read_identity(folder) if resume and (folder / layout.RUN_FILE).exists() else None
-            self._identity = new_identity() if old is None else self._go_on_with(old)
+            goes_on = resume and any(segments_or_run(folder))
+            self._identity = self._go_on(strict=strict) if goes_on else new_identity()
             self._identity |= self._counts()
             try:
                 write_identity(folder, self._identity, durable=durable)
@@ -116,14 +126,39 @@ class RunWriter:
                     write_identity(folder, {**self._identity, "status": INTERRUPTED}, durable=durable)
                 raise
 
-    def _go_on_with(self, identity: dict[str, Any]) -> dict[str, Any]:
+    def _go_on(self, *, strict: bool) -> dict[str, Any]:
+        problems: list[str] = []
+        lost: list[tuple[int, int]] = []
+        if not strict:
+            try:
+                read_identity(self.folder)
+            except NotARunError:
+                problems += new_identity_file(self.folder)
+            wrong, lost = set_aside(self.folder)
+            problems += wrong
+        identity = read_identity(self.folder)
+        counted = identity.get("rows", {})
+        if problems:
+            # What is lost is known now, and counted no more.
+            identity = {**identity, "lost": lost}
+            identity.pop("rows", None)
+            write_identity(self.folder, identity, durable=self._durable)
+        new = self._go_on_with(identity, counted)
+        self.problems += [problem for problem in problems if problem not in self.problems]
+        return {**new, "missing": list(self.problems)}
+
+    def _go_on_with(self, identity: dict[str, Any], counted: dict[str, int]) -> dict[str, Any]:
         state = state_of(self.folder)
-        self._next_segment, self.last_step, self.last_epoch = state.next_segment, state.step, state.epoch
+        self._next_segment = state.next_segment
+        # No step is recorded twice, also where its first record is lost.
+        self.last_step = max(state.step, counted.get(layout.STEPS, 0))
+        self.last_epoch = max(state.epoch, counted.get(layout.EPOCH_SCALARS, 0))
         self._rows.update(state.rows)
         self._shapes.update(state.shapes)
         self.problems += identity["missing"]
+        self.old_problems = len(self.problems)
         self._dropped.update(identity.get("dropped_rows", {}))
-        event = {"time": now(), "after_step": state.step, "after_epoch": state.epoch}
+        event = {"time": now(), "after_step": self.last_step, "after_epoch": self.last_epoch}
         new = new_identity()
         kept = {key: identity[key] for key in ("run_id", "created", "missing")}
         before = {key: value for key, value in identity.items() if key not in ("ended", "error")}
@@ -210,6 +245,8 @@ class RunWriter:
         """Wait for what `finish` asked for, unless nothing happens for so long; whether it is done."""
         with self._condition:
             wanted = self._finishes_wanted
+            if self._finishes_done < wanted:
+                self._wake()  # Ctrl-C may have come before `finish` did
             while self._finishes_done < wanted:
                 before = self._progress
                 if not self._condition.wait(timeout=seconds) and self._progress == before:
@@ -473,7 +510,7 @@ def claim(folder: Path, *, overwrite: bool, resume: bool = False) -> None:
     refuse_taken(folder, overwrite=overwrite, resume=resume)
     if overwrite:
         _remove_run(folder)
-    goes_on = resume and (folder / layout.RUN_FILE).exists()
+    goes_on = resume and any(segments_or_run(folder))
     try:
         (folder / layout.SEGMENT_FOLDER).mkdir(exist_ok=goes_on)
     except FileExistsError:
@@ -493,7 +530,14 @@ def refuse_taken(folder: Path, *, overwrite: bool, resume: bool = False) -> None
         raise RunExistsError(f"Expected a folder for the run. Received a file: {folder}")
     try:
         identity = read_identity(folder)
-    except NotARunError:
+    except NotARunError as error:
+        if is_damaged_run(folder):
+            if overwrite or resume:
+                return
+            raise RunExistsError(
+                f"{folder} holds a damaged run ({error}) Choose another folder, or pass overwrite=True to "
+                "replace it, or resume=True to go on with what can be read of it."
+            ) from None
         if any(folder.iterdir()) and not _is_torso(folder):
             raise RunExistsError(
                 f"{folder} holds other files and no run. Expected a new or empty folder for the run."
@@ -509,6 +553,13 @@ def refuse_taken(folder: Path, *, overwrite: bool, resume: bool = False) -> None
             f"{folder} already holds a run ({identity['status']}, {identity['created']}). "
             "Choose another folder, or pass overwrite=True to replace it, or resume=True to go on with it."
         )
+
+
+def segments_or_run(folder: Path) -> Iterator[Path]:
+    """The files by which a folder holds a run, or what is left of one."""
+    files = [folder / layout.RUN_FILE, folder / layout.PACKED_FILE]
+    yield from (path for path in files if path.exists())
+    yield from (folder / layout.SEGMENT_FOLDER).glob("*.h5")
 
 
 def _abandoned(identity: dict[str, Any]) -> bool:
