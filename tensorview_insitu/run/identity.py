@@ -41,6 +41,8 @@ _PACKAGES = (
 
 
 HEARTBEAT_SECONDS = 15.0
+# Where a process cannot be asked whether it lives: on Windows, os.kill(pid, 0) is Ctrl-C.
+_NOBODY_TO_ASK = os.name == "nt"
 
 # What other code relies on.
 _KINDS: dict[str, type] = {
@@ -110,7 +112,7 @@ def read_identity(folder: Path) -> dict[str, Any]:
 
 def writer_lives(folder: Path, identity: dict[str, Any]) -> bool:
     """Whether the process that wrote this run still runs."""
-    if identity.get("host") != socket.gethostname():
+    if identity.get("host") != socket.gethostname() or _NOBODY_TO_ASK:
         return _beats(folder)
     start = _process_start(identity["pid"])
     return start is not None and start == identity.get("process_start")
@@ -147,6 +149,8 @@ def _process_start(pid: int) -> str | None:
             return None
     except (OSError, IndexError):
         pass
+    if _NOBODY_TO_ASK:
+        return "unknown"
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
