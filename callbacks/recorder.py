@@ -588,11 +588,11 @@ class InSituRecorder(keras.callbacks.Callback):
             return
         stalled = self._note_state()
         function = self.model.train_function
-        if function is not self._seen_function:
+        if stalled or function is not self._seen_function:
             self._seen_function = function
-            if not self._gate.in_place() and (
-                stalled or not _same(self._tapped, _compiled_state(self.model))
-            ):
+            known = self._state_known
+            changed = stalled or (known and not _same(self._tapped, _compiled_state(self.model)))
+            if changed and not self._gate.in_place():
                 self._record_batches(epoch_end=False)
                 self._clock.rows(0, stalled)
                 self._leave_gate()
@@ -688,10 +688,11 @@ class InSituRecorder(keras.callbacks.Callback):
             with self._changing, uninterrupted():
                 self._take_rows(epoch_end=epoch_end, broken_off=broken_off)
                 whole = True
-        finally:
-            if not whole:
+        except BaseException as error:
+            if not whole and not isinstance(error, Exception):
                 self._tapped = []  # what was half read cannot be gone on with
                 self._note("batches are missing whose rows were being read when the training broke off")
+            raise
 
     def _take_rows(self, *, epoch_end: bool, broken_off: bool) -> None:
         self._last_drain, self._pending_calls = time.monotonic(), 0

@@ -119,6 +119,8 @@ class Gate:
         own = [member for member in self._members if member.owns(caller)]
         if not own:
             return self._pass(caller, args)
+        if len(own) < len(self._members):
+            self._tell_others(own, caller)
         try:
             tapped = self._for([member.tap for member in own])
         except Exception as error:  # our own mistake must not end a training
@@ -138,13 +140,16 @@ class Gate:
             raise
 
     def _pass(self, caller: FrameType, args: Any) -> Any:
-        for member in list(self._members):
+        self._tell_others([], caller)
+        self.leave()
+        return self.untapped(*args)
+
+    def _tell_others(self, own: Sequence[Member], caller: FrameType) -> None:
+        for member in [member for member in self._members if member not in own]:
             if member.loop.lists_between(caller) is None:
                 living.look_now()  # a loop that is over, or one of another thread
             else:
                 member.recording.step_of_others()
-        self.leave()
-        return self.untapped(*args)
 
     def _for(self, taps: Sequence[Any]) -> _Tapped:
         key = tuple(map(id, taps))
