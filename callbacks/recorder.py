@@ -594,6 +594,7 @@ class InSituRecorder(keras.callbacks.Callback):
             changed = stalled or (known and not _same(self._tapped, _compiled_state(self.model)))
             if changed and not self._gate.in_place():
                 self._record_batches(epoch_end=False)
+                self._audit.steps(0, stalled)
                 self._clock.rows(0, stalled)
                 self._leave_gate()
                 self._tap = self._new_tap(self.model)
