@@ -63,12 +63,13 @@ class Loop:
         if self._frame is None:
             return 0
         count, inside = 0, False
-        for each in _outwards(frame):
-            if each is self._frame:
+        while frame is not None:  # before every step: plain and quick
+            if frame is self._frame:
                 return count
-            is_list = each.f_code in _LISTS
+            is_list = frame.f_code in _LISTS
             count += is_list and not inside
             inside = is_list
+            frame = frame.f_back
         return None
 
     def seen(self) -> None:

@@ -65,12 +65,14 @@ _Hook = TypeVar("_Hook", bound=Callable[..., None])
 def _never_stops_training(hook: _Hook) -> _Hook:
     """What goes wrong in a hook ends the recording with one warning, and never the training."""
 
+    name, of_keras = hook.__name__, hook.__name__.startswith("on_")
+
     @functools.wraps(hook)
     def guarded(self: InSituRecorder, *args: Any, **kwargs: Any) -> None:
         # A process forked by a data loader has a copy of this recorder: the run is not its to write.
         if self._given_up or os.getpid() != self._pid:
             return
-        if hook.__name__.startswith("on_") and self._of_others(sys._getframe(1), hook.__name__):
+        if of_keras and self._training and self._of_others(sys._getframe(1), name):
             return
         start = time.perf_counter()
         try:

@@ -72,6 +72,7 @@ class Gate:
     def __init__(self, model: keras.Model, kind: Kind = "train") -> None:
         self._model = model
         self._kind = kind
+        self._step_name = f"{kind}_step"
         self._members: list[Member] = []
         self._tapped: dict[tuple[int, ...], _Tapped] = {}
         self.untapped = self._function or self._built()
@@ -194,10 +195,6 @@ class Gate:
         finally:
             self._function = before
         return built
-
-    @property
-    def _step_name(self) -> str:
-        return f"{self._kind}_step"
 
     @property
     def _function(self) -> Any:
