@@ -11,6 +11,7 @@ from .quantities import Histogram as Histogram
 from .quantities import Kernels as Kernels
 from .quantities import Metrics as Metrics
 from .quantities import Normalization as Normalization
+from .quantities import Numbers as Numbers
 from .quantities import Statistics as Statistics
 from .quantities import UpdateNorms as UpdateNorms
 from .recorder import InSituRecorder as InSituRecorder

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.rows import Block, Rows, concatenate
 
+from .arrays import to_numpy
 from .quantities import GradientNorms, Metrics, Quantity
 from .taps.tap import Drained, DrainedUpdates, Piece
 
@@ -29,13 +29,14 @@ def table_rows(steps: NDArray[np.int64], columns: Sequence[str], values: NDArray
 def piece_rows(piece: Piece, steps: NDArray[np.int64], values: NDArray[Any]) -> Rows:
     """The rows of copies of one piece."""
     shaped = np.asarray(values, np.float32).reshape(len(steps), *piece.shape)
-    return Rows(steps, shaped.astype(piece.dtype, copy=False), dict(piece.attributes))
+    with np.errstate(over="ignore"):  # in float16 what is too large is infinite
+        return Rows(steps, shaped.astype(piece.dtype, copy=False), dict(piece.attributes))
 
 
 def copied_now(pieces: Sequence[Piece], step: int) -> dict[str, Rows]:
     """Copies of the pieces as they are at this moment."""
     at = np.array([step], np.int64)
-    return {p.dataset: piece_rows(p, at, keras.ops.convert_to_numpy(p.value())) for p in pieces}
+    return {p.dataset: piece_rows(p, at, to_numpy(p.value())) for p in pieces}
 
 
 def drained_rows(
@@ -70,27 +71,6 @@ def drained_rows(
     for updates in drained.updates:
         if len(updates.steps):
             block.update(_update_rows(updates))
-    return block
-
-
-def predicted_rows(outputs: Any, answers: Mapping[str, NDArray[np.float32]], before: int) -> Block:
-    """The rows of a batch that was predicted.
-
-    Args:
-        outputs: what the model answered; one array, or several for several outputs.
-        answers: by layer, `(samples, filters)`, what it answered.
-        before: how many samples were predicted before.
-    """
-    scores = [np.asarray(keras.ops.convert_to_numpy(s), np.float32) for s in keras.tree.flatten(outputs)]
-    steps = before + 1 + np.arange(len(scores[0]) if scores else 0, dtype=np.int64)
-    block: dict[str, Rows] = {}
-    for number, values in enumerate(scores):
-        dims = ["sample", *(f"axis_{axis}" for axis in range(values.ndim - 2)), "class"][: values.ndim]
-        about = {"dims": dims, "filter_axis": max(0, values.ndim - 1)}
-        block[layout.scores_dataset(number)] = Rows(steps, values, about)
-    for path, means in answers.items():
-        about = {"dims": ["sample", "filter"], "filter_axis": 1}
-        block[layout.predicted_dataset(path)] = Rows(steps[len(steps) - len(means) :], means, about)
     return block
 
 

@@ -6,9 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import keras
-
-from .quantities import LayerVariables
+from .quantities import Variables
 from .schedule import Schedule
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -71,14 +69,12 @@ class Plan:
     """What an epoch of arrays takes, and how that was brought into a budget.
 
     Args:
-        model: a built model.
-        quantities: what is to be recorded; their `thinning` is set.
+        quantities: what is to be recorded of a built model; their `thinning` is set.
         steps: in an epoch.
         epochs: that are planned.
     """
 
-    model: keras.Model
-    quantities: Sequence[LayerVariables]
+    quantities: Sequence[Variables]
     steps: int
     epochs: int
 
@@ -102,10 +98,9 @@ class Plan:
         why = f"{_size(before)} an epoch are more than the budget's {_size(room)}; now {_size(after)}"
         return [f"{line} ({why})" for line in done]
 
-    def _bytes_of(self, quantity: LayerVariables) -> float:
-        size = sum(
-            piece.size * (2 if piece.dtype == "float16" else 4) for piece in quantity.pieces(self.model)
-        )
+    def _bytes_of(self, quantity: Variables) -> float:
+        # What is frozen is recorded once.
+        size = sum(piece.size * (2 if piece.dtype == "float16" else 4) for piece in quantity.trained())
         return size * copies_per_epoch(quantity.schedule, self.steps) / quantity.thinning.stride
 
     def _reduce_largest(self, room: float, *, only_above: float) -> list[str]:
@@ -113,7 +108,8 @@ class Plan:
             (
                 (4 * v.size, v.layer, quantity)
                 for quantity in self.quantities
-                for v in quantity.select(self.model)
+                for v in quantity.select()
+                if not v.frozen
             ),
             key=lambda entry: -entry[0],
         )
@@ -137,7 +133,7 @@ class Plan:
             if largest.thinning.stride * 2 > limit:
                 break
             largest.thinning.stride *= 2
-            lengthened[type(largest).__name__] = largest.thinning.stride
+            lengthened[largest.label] = largest.thinning.stride
         return [f"{name} {stride} times as seldom" for name, stride in lengthened.items()]
 
     def _halve(self, room: float) -> list[str]:
@@ -145,7 +141,7 @@ class Plan:
         for quantity in sorted(self.quantities, key=self._bytes_of, reverse=True):
             if self.bytes_per_epoch() > room and quantity.keeps_values:
                 quantity.thinning.half = True
-                halved.append(type(quantity).__name__)
+                halved.append(quantity.label)
         return [f"{' and '.join(halved)} in float16"] if halved else []
 
 

@@ -40,6 +40,8 @@ class LayerVariable:
         variable: the Keras variable.
         dims: a name for each of its axes.
         filter_axis: the axis along which the output channels lie.
+        frozen: whether nobody trains it, though it can be trained; or its layer is not to be trained.
+        is_packed: whether its numbers stand for others: those of a layer that was quantized to integers.
     """
 
     layer: str
@@ -47,11 +49,18 @@ class LayerVariable:
     variable: Any
     dims: tuple[str, ...]
     filter_axis: int
+    frozen: bool = False
+    is_packed: bool = False
 
     @property
     def path(self) -> str:
         """`layer/name`."""
         return f"{self.layer}/{self.name}"
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether it is one of a LoRA, as `enable_lora` of Keras calls them."""
+        return self.name.startswith("lora_")
 
     @property
     def size(self) -> int:
@@ -62,12 +71,18 @@ class LayerVariable:
 def variables(path: str, layer: keras.Layer) -> Iterator[LayerVariable]:
     """The layer's own variables (not those of layers inside it)."""
     own = [*layer._trainable_variables, *layer._non_trainable_variables]
+    trained = {id(variable) for variable in layer._trainable_variables}
+    quantized = getattr(layer, "quantization_mode", None) is not None
     names: dict[str, int] = {}
     for variable in own:
         names[variable.name] = names.get(variable.name, 0) + 1
         name = variable.name if names[variable.name] == 1 else f"{variable.name}#{names[variable.name]}"
         dims, filter_axis = _axes(layer, variable.name, len(variable.shape))
-        yield LayerVariable(path, name, variable, dims, filter_axis)
+        frozen = not variable.trainable and (id(variable) in trained or not layer.trainable)
+        packed = quantized and not keras.backend.is_float_dtype(
+            keras.backend.standardize_dtype(variable.dtype)
+        )
+        yield LayerVariable(path, name, variable, dims, filter_axis, frozen, packed)
 
 
 def trainable_parameters(model: keras.Model) -> int:
@@ -123,8 +138,16 @@ def _axes(layer: keras.Layer, name: str, rank: int) -> tuple[tuple[str, ...], in
         return (*space, "filter", "channel"), rank - 2
     if (isinstance(layer, _DEPTHWISE) and name == "kernel") or name == "depthwise_kernel":
         return (*space, "channel", "multiplier"), rank - 2
-    if isinstance(layer, CONVOLUTIONS) and name in ("kernel", "pointwise_kernel"):
+    convolution = isinstance(layer, CONVOLUTIONS)
+    between = tuple(f"axis_{i}" for i in range(1, rank - 1))
+    if name.startswith("lora_") and rank > 1:
+        if name.endswith("_b"):
+            return ("rank", *between, "filter"), rank - 1
+        return (*space, "channel", "rank") if convolution else ("channel", *between, "rank"), rank - 1
+    if convolution and name in ("kernel", "pointwise_kernel"):
         return (*space, "channel", "filter"), rank - 1
+    if name.endswith("kernel") and rank > 1:  # of a recurrent layer, an EinsumDense, ...
+        return ("channel", *between, "filter"), rank - 1
     if isinstance(layer, keras.layers.Dense | keras.layers.Embedding) and rank == 2:
         return ("channel", "filter"), 1
     if rank == 1:

@@ -20,7 +20,6 @@ from typing import Any, Literal, TypeVar, cast
 import keras
 import numpy as np
 
-from tensorview_insitu.explain.network import ExplainError
 from tensorview_insitu.explain.walk import walk
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.errors import RunExistsError
@@ -29,25 +28,20 @@ from tensorview_insitu.run.rows import Block, Rows
 from tensorview_insitu.run.writer import RunWriter, refuse_taken
 
 from . import living
+from .asked import Asked
+from .attempts import Attempts
 from .audit import Audit, Doubt
-from .blocks import copied_now, drained_rows, predicted_rows, step_rows, table_rows
+from .begun import RECORDED, Begun
+from .blocks import drained_rows, step_rows, table_rows
 from .budget import Budget
 from .clock import Clock
 from .layers import Names, described
+from .left_out import left_out
 from .loop import Loop
-from .quantities import (
-    Activations,
-    Biases,
-    Explanations,
-    GradientNorms,
-    Kernels,
-    LayerVariables,
-    Metrics,
-    Probed,
-    Quantity,
-    UpdateNorms,
-    UpdateQuantity,
-)
+from .numbers import numbers_of
+from .one_line import one_line, told
+from .predicted import Predicted
+from .quantities import Biases, GradientNorms, Kernels, Metrics, Quantity, UpdateNorms, Variables
 from .render import Render
 from .tapping import Gate, Member
 from .taps.tap import Copies, Drained, Piece, PredictionTap, Tap, Wanted
@@ -165,9 +159,12 @@ class InSituRecorder(keras.callbacks.Callback):
         self._tapped: list[Any] = []
         self._clock = Clock()
         self._audit = Audit()
-        self._weights_audit = WeightsAudit() if self._quantity(UpdateNorms) is not None else None
-        self._probed = [quantity for quantity in self.quantities if isinstance(quantity, Probed)]
-        self._thinner = Thinner(budget, self.quantities)
+        self._audit_attempts = Attempts("the audit", self._note)
+        self._weights_audit = (
+            WeightsAudit() if any(isinstance(q, UpdateNorms) for q in self.quantities) else None
+        )
+        self._begun: Begun | None = None  # the quantities, for the model that is recorded
+        self._thinner = Thinner(budget)
         self._termination = Termination(weakref.WeakMethod(self._terminate))
         self._loop: Loop | None = None  # that this records, or recorded last
         self._gate: Gate | None = None
@@ -186,7 +183,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._status = FINISHED
         self._last_drain = 0.0
         self._pending_calls = 0
-        self._samples_predicted = 0
+        self._predicted = Predicted()
         if not self._given_up:
             living.register(self)
 
@@ -208,8 +205,7 @@ class InSituRecorder(keras.callbacks.Callback):
             return
         super().set_model(model)
         self._loop = Loop(caller, "set_model")
-        for quantity in self.quantities:
-            quantity.check(model)
+        problems = self._check(model)
         living.end_those_over(model=model)
         if self._writer is None:
             living.end_those_over(path=self.path, seconds=_LONGEST_WAIT_SECONDS)
@@ -236,6 +232,20 @@ class InSituRecorder(keras.callbacks.Callback):
         elif not self._writer.busy:
             self._writer.refuse_lost()
         self._attach(model, self._loop)
+        for problem in problems:
+            self._note(problem)
+
+    def _check(self, model: keras.Model) -> list[str]:
+        """Raise what the user is to know before the training; other errors of a check cost nothing."""
+        problems = []
+        for quantity in self.quantities:
+            try:
+                quantity.check(model)
+            except ValueError:
+                raise
+            except Exception as error:
+                problems.append(f"{quantity.called} could not be checked before the training: {told(error)}")
+        return problems
 
     @_never_stops_training
     def _attach(self, model: keras.Model, loop: Loop) -> None:
@@ -246,6 +256,9 @@ class InSituRecorder(keras.callbacks.Callback):
             elif self._open:
                 self._release()
             self._loop, self._open = loop, True
+            if self._begun is None or self._begun.model is not model:
+                self._begun = Begun(self.quantities, model, self._note)
+                self._thinner.begin(self._begun)
             self._renew_taps(model)
 
     def _renew_taps(self, model: keras.Model) -> None:
@@ -258,7 +271,7 @@ class InSituRecorder(keras.callbacks.Callback):
         """Take the snapshot before training, and listen for a training that ends in an exception."""
         if self._training or not self._open:  # a list of callbacks that is used again comes without set_model
             self._attach(self.model, self._loop_here("on_train_begin"))
-        assert self._writer is not None
+        assert self._writer is not None and self._begun is not None
         with self._changing:
             self._loop = self._loop_here("on_train_begin")
             self._training = True
@@ -272,6 +285,7 @@ class InSituRecorder(keras.callbacks.Callback):
         if self._built():
             self._describe()
             self._take_initial()
+            self._write(self._begun.thawed(self._clock.step))
         self._enter_gate()
         if self._render is not None and (problem := self._render.start(self.path)):
             self._note(problem)
@@ -317,17 +331,19 @@ class InSituRecorder(keras.callbacks.Callback):
     @_never_stops_training
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Record what came since, the epoch's logs, and the snapshots due at its end."""
+        assert self._begun is not None
         self._take_up_again("on_epoch_end")
         self._note_state()
         due_by_step = self._probed_due_by_step()
         self._record_batches(epoch_end=True)
         block = self._epoch_scalars(logs or {})
-        for quantity in self._due_at_end_of(self._clock.epoch):
-            block.update(copied_now(quantity.pieces(self.model), self._clock.step))
+        step, epoch = self._clock.step, self._clock.epoch
+        block.update(self._begun.copied(self._due_at_end_of(epoch), step))
+        block.update(self._begun.changed(self._begun.by_step if self._tap is not None else [], step))
         self._write(block, epoch_end=True)
-        self._end_audit(logs or {})
-        epoch = self._clock.epoch
-        self._take_probed([q for q in self._probed if q in due_by_step or q.schedule.due_at_end_of(epoch)])
+        self._audit_attempts(lambda: self._end_audit(logs or {}), step)
+        asked = self._begun.asked
+        self._take_probed([q for q in asked if q in due_by_step or q.schedule.due_at_end_of(epoch)])
         self._note_thinned(self._thinner.end_epoch(self._tap, self._writer))
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -351,12 +367,12 @@ class InSituRecorder(keras.callbacks.Callback):
         """Record what a lone `evaluate` reports, and what the layers answer to the probe."""
         if self._training:
             return
-        known = _numbers(logs or {})
+        known = self._numbers(logs or {}, layout.EVALUATE_SCALARS)
         if known:
             at = np.array([self._clock.step], np.int64)
             row = table_rows(at, list(known), np.array([list(known.values())]))
             self._write({layout.EVALUATE_SCALARS: row})
-        self._take_probed(self._probed)
+        self._take_probed(self._begun.asked if self._begun is not None else [])
         self._finish_phase()
 
     @_never_stops_training
@@ -380,8 +396,9 @@ class InSituRecorder(keras.callbacks.Callback):
         answers, lost = self._prediction_tap.drain() if self._prediction_tap is not None else ({}, 0)
         if lost:
             self._note(f"the activations of {lost} predicted samples were overwritten before they were read")
-        block = predicted_rows((logs or {}).get("outputs"), answers, self._samples_predicted)
-        self._samples_predicted += max((len(rows.steps) for rows in block.values()), default=0)
+        block = self._predicted.rows(self.model, logs or {}, answers)
+        for problem in self._predicted.problems:
+            self._note(problem)
         self._write(block)
 
     @_never_stops_training
@@ -442,11 +459,9 @@ class InSituRecorder(keras.callbacks.Callback):
     # ---- the taps
 
     def _new_tap(self, model: keras.Model) -> Tap | None:
-        metrics, norms = self._quantity(Metrics), self._quantity(GradientNorms)
-        copied = self._by_step()
-        updates = [q for q in self.quantities if isinstance(q, UpdateQuantity)]
-        nothing = metrics is None and norms is None and not copied and not updates
-        if nothing or not model.compiled:  # what is not compiled can only predict
+        begun = self._begun
+        assert begun is not None
+        if not begun.wants_steps or not model.compiled:  # what is not compiled can only predict
             return None
         if keras.backend.backend() != "tensorflow":
             self._note(
@@ -459,27 +474,28 @@ class InSituRecorder(keras.callbacks.Callback):
             return None
         from .taps.tensorflow_tap import TensorFlowTap
 
-        def pieces_of(quantity: LayerVariables) -> Callable[[], list[Piece]]:
+        def pieces_of(variables: Variables) -> Callable[[], list[Piece]]:
             def select() -> list[Piece]:
                 self._plan()
-                return quantity.pieces(model)
+                return begun.trained_pieces(variables)
 
             return select
 
+        by_step = begun.by_step
         wanted = Wanted(
-            metrics=metrics is not None,
-            gradient_norms=None if norms is None else functools.partial(norms.settle, model),
+            metrics=begun.metrics is not None,
+            gradient_norms=begun.norm_schedule(),
             name_of=Names(model),
             initial=self._initial_pieces,
-            copies=[Copies(q.schedule, pieces_of(q), functools.partial(step_stride, q)) for q in copied],
-            updates=[quantity.request(model) for quantity in updates],
+            copies=[Copies(v.schedule, pieces_of(v), functools.partial(step_stride, v)) for v in by_step],
+            updates=begun.updates(),
             steps_before=self._clock.step,
             thinnable=self._thinner.budget is not None,
         )
         return TensorFlowTap(model, wanted)
 
     def _new_prediction_tap(self, model: keras.Model) -> PredictionTap | None:
-        activations = self._quantity(Activations)
+        activations = self._begun.activations if self._begun is not None else None
         if activations is None or keras.backend.backend() != "tensorflow":
             return None
         from .taps.tensorflow_tap import TensorFlowPredictionTap
@@ -558,7 +574,7 @@ class InSituRecorder(keras.callbacks.Callback):
 
     def tap_failed(self, error: Exception) -> None:
         """A tap could not be put in place."""
-        self._note(f"batches are not recorded: {type(error).__name__}: {error}")
+        self._note(f"batches are not recorded: {told(error)}")
 
     def step_failed(self, error: BaseException) -> None:
         """A step of the recorded fit raised this: Keras will not call on_train_end."""
@@ -636,23 +652,25 @@ class InSituRecorder(keras.callbacks.Callback):
         """The snapshot of step 0; of a model that its first step builds, the tap takes it."""
         if self._initial_taken:
             return
-        block = copied_now(self._initial_pieces(), 0)
-        self._write(block)
-        self._take_probed(self._probed)
+        assert self._begun is not None
+        self._initial_taken = True
+        self._plan()
+        self._write(self._begun.copied(self._begun.variables, 0))
+        self._take_probed(self._begun.asked)
 
     def _initial_pieces(self) -> list[Piece]:
-        if self._initial_taken:
+        if self._initial_taken or self._begun is None:
             return []
         self._initial_taken = True
         self._plan()
-        return [piece for quantity in self._layer_variables() for piece in quantity.pieces(self.model)]
+        return self._begun.pieces()
 
     def _plan(self) -> None:
         params, free = self.params or {}, self._writer.free_bytes if self._writer is not None else 0
-        self._note_thinned(self._thinner.plan(self.model, params.get("steps"), params.get("epochs"), free))
+        self._note_thinned(self._thinner.plan(params.get("steps"), params.get("epochs"), free))
 
     def _describe(self) -> None:
-        assert self._writer is not None
+        assert self._writer is not None and self._begun is not None
         self._described = True
         self._writer.describe(
             model=self.model.name,
@@ -660,29 +678,26 @@ class InSituRecorder(keras.callbacks.Callback):
             steps_per_epoch=(self.params or {}).get("steps"),
             planned_epochs=(self.params or {}).get("epochs"),
             layers=described(self.model),
+            left_out=left_out(self._begun),
         )
 
-    def _probed_due_by_step(self) -> list[Probed]:
+    def _probed_due_by_step(self) -> list[Asked]:
         # Before every batch: nothing is looked up or computed where there is nothing to take.
-        by_step = [quantity for quantity in self._probed if quantity.schedule.by_step]
+        asked = self._begun.asked if self._begun is not None else []
+        by_step = [one for one in asked if one.schedule.by_step]
         if not by_step:
             return []
         since = self._clock.step + 1 + np.arange(self._clock.uncounted)
-        return [quantity for quantity in by_step if quantity.schedule.due(since).any()]
+        return [one for one in by_step if one.schedule.due(since).any()]
 
-    def _take_probed(self, quantities: Sequence[Probed]) -> None:
-        for quantity in quantities if self._built() else ():
-            if self._thinner.skips(quantity):
+    def _take_probed(self, due: Sequence[Asked]) -> None:
+        for asked in due if self._built() else ():
+            if self._thinner.skips(asked):
                 continue
             start = time.perf_counter()
-            try:
-                block = quantity.take(self.model, self._clock.step)
-            except ExplainError as error:
-                # Of this model it cannot be had; everything else can.
-                self._note(f"no {_kind(quantity)}: {error}")
-                continue
+            block = asked.take(self._clock.step)
             size = sum(rows.nbytes for rows in block.values())
-            self._thinner.took(quantity, time.perf_counter() - start, size)
+            self._thinner.took(asked, time.perf_counter() - start, size)
             self._write(block)
 
     def _record_batches(self, *, epoch_end: bool, broken_off: bool = False) -> None:
@@ -715,8 +730,10 @@ class InSituRecorder(keras.callbacks.Callback):
         rows = step_rows(table)
         block = {layout.STEPS: rows}
         if drained is not None:
-            epoch = self._clock.epoch
-            block.update(drained_rows(drained, self.quantities, rows.steps, epoch=epoch, epoch_end=epoch_end))
+            assert self._begun is not None
+            tables, epoch = self._begun.tabled(), self._clock.epoch
+            block.update(drained_rows(drained, tables, rows.steps, epoch=epoch, epoch_end=epoch_end))
+            self._begun.saw(block)
         self._write(block)
 
     def _count_without_tap(self, broken_off: bool) -> int:
@@ -734,7 +751,7 @@ class InSituRecorder(keras.callbacks.Callback):
         return self._tap.updates_taken() if self._tap is not None else None
 
     def _end_audit(self, logs: dict[str, Any]) -> None:
-        self._distrust(self._audit.compare(_numbers(logs), self._clock.epoch))
+        self._distrust(self._audit.compare(numbers_of(logs)[0], self._clock.epoch))
         if self._tap is not None and self._tap.works:
             for sentence in self._audit.compare_steps(self._updates_taken(), self._clock.epoch):
                 self._note(sentence)
@@ -746,9 +763,9 @@ class InSituRecorder(keras.callbacks.Callback):
                 self._warn(f"{doubt.dataset}: {doubt.column} is not to be trusted: {doubt.reason}")
 
     def _epoch_scalars(self, logs: dict[str, Any]) -> dict[str, Rows]:
-        if self._quantity(Metrics) is None:
+        if self._begun is None or self._begun.metrics is None:
             return {}
-        known = _numbers(logs)
+        known = self._numbers(logs, layout.EPOCH_SCALARS)
         row = np.array([[float(self._clock.epoch), *known.values()]])
         return {layout.EPOCH_SCALARS: table_rows(np.array([self._clock.step]), ["epoch", *known], row)}
 
@@ -757,7 +774,8 @@ class InSituRecorder(keras.callbacks.Callback):
         if block or epoch_end:
             self._writer.write(block, epoch_end=epoch_end)
         if self._weights_audit is not None:
-            self._distrust(self._weights_audit.observe(block))
+            audit = self._weights_audit
+            self._audit_attempts(lambda: self._distrust(audit.observe(block)), self._clock.step)
         self._tell_problems()
 
     def _end(self, status: str, *, seconds: float = _LONGEST_WAIT_SECONDS, leave_model: bool = False) -> None:
@@ -782,29 +800,28 @@ class InSituRecorder(keras.callbacks.Callback):
 
     # ---- what to record
 
-    def _quantity(self, kind: type[Quantity]) -> Any:
-        return next((q for q in self.quantities if type(q) is kind), None)
-
-    def _layer_variables(self) -> list[LayerVariables]:
-        return [q for q in self.quantities if isinstance(q, LayerVariables)]
-
-    def _by_step(self) -> list[LayerVariables]:
-        return [q for q in self._layer_variables() if q.schedule.by_step]
-
-    def _due_at_end_of(self, epoch: int) -> list[LayerVariables]:
+    def _due_at_end_of(self, epoch: int) -> list[Variables]:
+        assert self._begun is not None
         return [
-            quantity
-            for quantity in self._layer_variables()
+            variables
+            for variables in self._begun.variables
             # Where no tap reaches the batches, the epoch's end must do.
-            if (quantity.schedule.by_step and self._tap is None)
-            or (quantity.schedule.due_at_end_of(epoch) and not self._thinner.skips(quantity))
+            if (variables.schedule.by_step and self._tap is None)
+            or (variables.schedule.due_at_end_of(epoch) and not self._thinner.skips(variables))
         ]
+
+    def _numbers(self, logs: dict[str, Any], dataset: str) -> dict[str, float]:
+        known, refused = numbers_of(logs)
+        for name, why in refused.items():
+            self._note(f'"{one_line(name)}" is not in {dataset}: {why}')
+        return known
 
     # ---- what could not be done
 
     def _tell_problems(self) -> None:
-        for problem in self._tap.problems if self._tap is not None else ():
-            self._note(problem)
+        for tap in (self._tap, self._prediction_tap):
+            for problem in tap.problems if tap is not None else ():
+                self._note(problem)
         new = self._writer.problems[self._writer.old_problems :] if self._writer is not None else []
         if new and not self._warned:
             if self._strict:
@@ -812,6 +829,7 @@ class InSituRecorder(keras.callbacks.Callback):
             self._warn(new[0])
 
     def _note(self, problem: str) -> None:
+        problem = one_line(problem)
         if self._writer is not None and problem not in self._writer.problems:
             self._writer.note(problem)
 
@@ -824,7 +842,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._given_up = True
         for gate, member in self._memberships():
             gate.discard(member)
-        problem = f"recording stopped: {type(error).__name__}: {error}"
+        problem = f"recording stopped: {told(error)}"
         _log.debug(problem, exc_info=error)
         self._note(problem)
         if not self._strict:
@@ -834,7 +852,7 @@ class InSituRecorder(keras.callbacks.Callback):
 
     def _warn(self, problem: str) -> None:
         self._warned = True
-        message = f"InSituRecorder({str(self.path)!r}): {problem}. The training goes on."
+        message = f"InSituRecorder({str(self.path)!r}): {problem.rstrip('.')}. The training goes on."
         try:
             warnings.warn(message, RuntimeWarning, stacklevel=2)
         except RuntimeWarning:
@@ -847,30 +865,17 @@ def _checked(quantities: Sequence[Quantity] | None) -> list[Quantity]:
         return [Metrics(), GradientNorms(), Kernels(), Biases()]
     chosen = list(quantities)
     for quantity in chosen:
-        if not isinstance(quantity, Quantity):
+        if not isinstance(quantity, RECORDED):
             raise ValueError(
-                "Expected quantities to be a list such as [Metrics(), Kernels(every='batch')]. "
-                f"Received: {quantity!r}."
+                "Expected quantities to be a list such as [Metrics(), Kernels(every='batch')], one of your "
+                f"own derived from Numbers. Received: {quantity!r}."
             )
-    kinds = [_kind(quantity) for quantity in chosen]
-    for kind in kinds:
-        if kinds.count(kind) > 1:
-            raise ValueError(f"Expected each quantity once. Received {kind} {kinds.count(kind)} times.")
+        quantity.schedule  # noqa: B018 - raises where every is wrong
+    labels = [quantity.label for quantity in chosen]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValueError(f"Expected each quantity once. Received {label} {labels.count(label)} times.")
     return chosen
-
-
-def _kind(quantity: Quantity) -> str:
-    # Values and their statistics are different records.
-    name = type(quantity).__name__
-    if isinstance(quantity, Explanations):
-        return f"{name} called {quantity.name}"
-    if isinstance(quantity, LayerVariables) and not quantity.keeps_values:
-        return f"{name} as {type(quantity.reduction).__name__}"
-    return name
-
-
-def _numbers(logs: dict[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in logs.items() if np.ndim(value) == 0}
 
 
 def _compiled_state(model: keras.Model) -> list[Any]:

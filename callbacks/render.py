@@ -62,7 +62,9 @@ class Render:
             find("pvpython")
         except NoParaViewError as error:
             return f"no pictures are made: {error}"
-        command = [sys.executable, "-m", "tensorview_insitu", "live", str(run), "--view", *self.views]
+        # The whole path: one that begins with a dash would be an option.
+        command = [sys.executable, "-m", "tensorview_insitu", "live", str(run.absolute())]
+        command += ["--view", *self.views]
         command += ["--epochs", str(self.every), "--every", "1", "--wait", str(_WAIT_SECONDS)]
         command += ["--images", str(self.images)] if self.images is not None else []
         try:

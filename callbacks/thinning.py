@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
-
-import keras
 
 from tensorview_insitu.run.writer import RunWriter
 
+from .asked import Asked
+from .begun import Begun
 from .budget import Budget, Plan
-from .quantities import LayerVariables, Probed, Quantity
+from .quantities import Variables
 from .taps.tap import Tap
 
 _FREE_SHARE = 0.2
@@ -25,16 +24,15 @@ class Thinner:
 
     Args:
         budget: what may be spent.
-        quantities: what is recorded.
     """
 
-    def __init__(self, budget: Budget | None, quantities: Sequence[Quantity]) -> None:
+    def __init__(self, budget: Budget | None) -> None:
         self.budget = budget
         self.thinned: list[str] = []
-        self._quantities = list(quantities)
+        self._begun: Begun | None = None
         self._planned = False
         self._probe_stride = 1
-        self._turns: Counter[Quantity] = Counter()
+        self._turns: Counter[Variables | Asked] = Counter()
         self._seconds = 0.0
         self._probe_seconds = 0.0
         self._probe_bytes: dict[str, int] = {}
@@ -44,13 +42,19 @@ class Thinner:
 
     # ---- before the first step
 
-    def plan(self, model: keras.Model, steps: int | None, epochs: int | None, free: int) -> list[str]:
+    def begin(self, begun: Begun) -> None:
+        """Thin what these record, from now on; what was thinned before was of another model."""
+        self._begun = begun
+        self._planned = False
+        self._probe_stride = 1
+        self._probe_bytes.clear()
+
+    def plan(self, steps: int | None, epochs: int | None, free: int) -> list[str]:
         """Thin what would be too large; what was thinned now, a line each."""
         if self.budget is None or self._planned:
             return []
         self._planned = True
-        arrays = [q for q in self._quantities if isinstance(q, LayerVariables)]
-        plan = Plan(model, arrays, steps or _UNKNOWN_STEPS, epochs or 1)
+        plan = Plan(self._variables(), steps or _UNKNOWN_STEPS, epochs or 1)
         return self._told(plan.fit_into(int(self.budget.epoch_bytes), self._total_bytes(free)))
 
     def _total_bytes(self, free: int) -> int:
@@ -68,16 +72,18 @@ class Thinner:
         """A hook took so long."""
         self._seconds += seconds
 
-    def took(self, quantity: Probed, seconds: float, size: int) -> None:
+    def took(self, asked: Asked, seconds: float, size: int) -> None:
         """What was asked of the probe took so long, and so much."""
         self._probe_seconds += seconds
-        self._probe_bytes[type(quantity).__name__] = size
+        self._probe_bytes[asked.label] = size
 
-    def skips(self, quantity: Quantity) -> bool:
+    def skips(self, due: Variables | Asked) -> bool:
         """Whether this record, which is due, is one to leave out."""
-        stride = quantity.thinning.stride if isinstance(quantity, LayerVariables) else self._probe_stride
-        self._turns[quantity] += 1
-        return self._stopped or self._turns[quantity] % stride != 0
+        stride = due.thinning.stride if isinstance(due, Variables) else self._probe_stride
+        self._turns[due] += 1
+        # Numbers take no room, but they may take time.
+        over = self._stopped and not (isinstance(due, Asked) and due.is_table)
+        return over or self._turns[due] % stride != 0
 
     def end_epoch(self, tap: Tap | None, writer: RunWriter | None) -> list[str]:
         """Compare what the epoch cost with the budget; what was thinned now, a line each."""
@@ -101,13 +107,13 @@ class Thinner:
         )
         if self._probe_seconds > self._seconds / 2:
             return [self._lengthen_probe(math.ceil(share / self.budget.step_overhead), why)]
-        candidates = [q for q in self._quantities if isinstance(q, LayerVariables)]
+        candidates = self._variables()
         if not candidates:
             return []
         largest = max(candidates, key=lambda q: (q.schedule.by_step, -q.thinning.stride))
         largest.thinning.stride *= 2
         self._apply_strides(tap)
-        return [f"{type(largest).__name__} {largest.thinning.stride} times as seldom ({why})"]
+        return [f"{largest.label} {largest.thinning.stride} times as seldom ({why})"]
 
     def _keep_probe_small(self) -> list[str]:
         assert self.budget is not None
@@ -141,8 +147,11 @@ class Thinner:
             if quantity.thinning.stride > 1:
                 tap.thin(request, step_stride(quantity))
 
-    def _by_step(self) -> list[LayerVariables]:
-        return [q for q in self._quantities if isinstance(q, LayerVariables) and q.schedule.by_step]
+    def _variables(self) -> list[Variables]:
+        return self._begun.variables if self._begun is not None else []
+
+    def _by_step(self) -> list[Variables]:
+        return self._begun.by_step if self._begun is not None else []
 
     def _told(self, lines: list[str]) -> list[str]:
         new = [line for line in lines if line not in self.thinned]
@@ -150,6 +159,6 @@ class Thinner:
         return new
 
 
-def step_stride(quantity: LayerVariables) -> int:
+def step_stride(quantity: Variables) -> int:
     """The steps between two records of a thinned quantity that goes by steps."""
     return quantity.thinning.stride * max(1, quantity.schedule.every) if quantity.thinning.stride > 1 else 1

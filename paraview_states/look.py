@@ -6,9 +6,11 @@ import math
 from collections.abc import Sequence
 
 from tensorview_insitu.index import Index, Range, Times
+from tensorview_insitu.text.printable import shortened
 
 from .scene import ArrayChoice, Node, Scene, Series, Value, View
 from .settings import Settings
+from .written import in_braces
 
 _CHART_GRID = [0.75, 0.75, 0.75]  # charts are white on any background: ParaView's have no other
 
@@ -271,8 +273,7 @@ def caption(scene: Scene, view: View, name: str, text: str, *, large: bool = Fal
 def epoch_caption(scene: Scene, view: View, name: str, timed: Node, *, large: bool = False) -> None:
     """The run and its current epoch in the corner of a 3-D view; `timed` is a source with time steps."""
     unit = "step" if scene.by_step else "epoch"
-    # To ParaView's format these are signs.
-    run = scene.run.translate(str.maketrans("{}%", "()/"))
+    run = in_braces(shortened(scene.run, 60))
     text = f"{run}, {unit} {{time:g}}" if run else f"{unit} {{time:g}}"
     source = scene.source("TimeToTextConvertor", name, Input=timed, Format=text)
     _show_text(view, source, _LOWER_LEFT, _AXIS_TITLE_SIZE + (_LARGER if large else 0))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
+
+from tensorview_insitu.text.xml import fragment
 
 from .proxies import PROXIES
 from .scene import ArrayChoice, DataFile, Node, Scene, Series, Split, Value, View, rounded, sizes, tree
@@ -27,6 +28,9 @@ def pvsm(scene: Scene, folder: Path) -> str:
     Args:
         scene: what it shows.
         folder: the absolute path of the export: ParaView takes relative ones from where it was started.
+
+    Raises:
+        NotXmlError: the path holds what no state can, as a control character.
     """
     return _State(scene, folder).text()
 
@@ -67,8 +71,7 @@ class _State:
             collection = SubElement(self._state, "ProxyCollection", name=group)
             for number, name in items:
                 SubElement(collection, "Item", id=str(number), name=name)
-        ElementTree.indent(self._root, " ")
-        return ElementTree.tostring(self._root, encoding="unicode") + "\n"
+        return fragment(self._root, indent=" ")
 
     def _add(self, node: Node, collection: str, name: str | None = None, **lists: list[Node]) -> int:
         proxy = PROXIES[node.kind]

@@ -7,12 +7,14 @@ from tensorview_insitu.index import ZeroCopyIndex
 from . import colour_maps, look
 from .scene import Scene
 from .settings import Settings
+from .shown import shown_part
 
 _LONG = 2.6
 
 
 def raw_variable(about: ZeroCopyIndex, settings: Settings) -> Scene:
     """A scene that reads run.h5 itself, through a file beside it."""
+    about = shown_part(about)
     title = f"{about['layer']}/{about['variable']} of {about['run']}"
     scene = Scene(title, list(about["times"]["epochs"]), settings.theme, run=about["run"])
     source = scene.read(about["file"])

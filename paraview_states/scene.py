@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any, TypeVar, Union
 
 from tensorview_insitu.index import by_step
+from tensorview_insitu.text.printable import shortened
 
 from .proxies import PROXIES
 from .theme import WHITE, Theme
+from .written import as_drawn, checked
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,27 @@ class Node:
             for name in properties:
                 if name not in PROXIES[known.inner[inner]].properties:
                     raise KeyError(f"{known.inner[inner]} has no property {name!r} in proxies.py")
+        self.name = shortened(checked(self.name), _LONGEST_NAME)
+        for held in (self.properties, *self.inner.values()):
+            for name, value in held.items():
+                held[name] = _written(name, value)
+
+
+def _written(name: str, value: Value) -> Value:
+    """The value with its texts as ParaView is to be told them: what is drawn apart from what names data."""
+    if isinstance(value, str):
+        return as_drawn(name, value)
+    if isinstance(value, ArrayChoice):
+        checked(value.name)
+    if isinstance(value, Series):
+        said = {
+            checked(array): v if not isinstance(v, str) else as_drawn(name, v)
+            for array, v in value.by_array.items()
+        }
+        return Series(said)
+    if isinstance(value, list | tuple) and any(isinstance(one, str) for one in value):
+        return [as_drawn(name, one) if isinstance(one, str) else one for one in value]
+    return value
 
 
 @dataclass(eq=False)
@@ -94,6 +117,9 @@ class View(Node):
         self.colour_bars.append(
             Node("ScalarBarWidgetRepresentation", f"bar {colours.name} in {self.name}", bar)
         )
+
+
+_Node = TypeVar("_Node", bound=Node)
 
 
 @dataclass(frozen=True)
@@ -139,6 +165,9 @@ class Scene:
     views: list[View] = field(default_factory=list)
     layout: Split | View | None = None
 
+    def __post_init__(self) -> None:
+        self.title = shortened(checked(self.title), _LONGEST_NAME)
+
     def read(self, file: str) -> Node:
         """Add the reader of a file of the export; like ParaView, it is called as the file."""
         kind = _READERS[file.rsplit(".", 1)[1]]
@@ -156,27 +185,21 @@ class Scene:
 
     def source(self, kind: str, name: str, **properties: Value) -> Node:
         """Add a filter, or a source that reads no file."""
-        node = Node(kind, name, properties)
-        self.sources.append(node)
-        return node
+        return self._add(Node(kind, name, properties), self.sources)
 
     def transform(self, name: str, source: Node, **transform: Value) -> Node:
         """Add a filter that moves and scales: `Scale=[x, y, z]`, `Position=[x, y, z]`."""
         node = Node("TransformFilter", name, {"Input": source}, {"Transform": transform})
-        self.sources.append(node)
-        return node
+        return self._add(node, self.sources)
 
     def upright(self, name: str, source: Node) -> Node:
         """Add a filter that stands up what lies in the plane z = 0: y becomes z."""
         node = Node("TransformFilter", name, {"Input": source}, {"Transform": {"Rotation": [90.0, 0.0, 0.0]}})
-        self.sources.append(node)
-        return node
+        return self._add(node, self.sources)
 
     def colour_map(self, name: str, **properties: Value) -> Node:
         """Add a colour map."""
-        node = Node("PVLookupTable", name, properties)
-        self.colour_maps.append(node)
-        return node
+        return self._add(Node("PVLookupTable", name, properties), self.colour_maps)
 
     def view(
         self,
@@ -187,8 +210,16 @@ class Scene:
     ) -> View:
         """Add a view; `axes` are the properties of its axes grid."""
         view = View(kind, name, properties, {"AxesGrid": axes} if axes else {}, self.theme)
-        self.views.append(view)
-        return view
+        return self._add(view, self.views)
+
+    @staticmethod
+    def _add(node: _Node, others: list[_Node]) -> _Node:
+        # ParaView finds a colour map by its name: two of one name would be one.
+        taken, name, number = {other.name for other in others}, node.name, 2
+        while node.name in taken:
+            node.name, number = f"{name} ({number})", number + 1
+        others.append(node)
+        return node
 
 
 def _files(node: Node) -> list[str]:
@@ -197,6 +228,7 @@ def _files(node: Node) -> list[str]:
 
 
 WINDOW = (1280, 720)
+_LONGEST_NAME = 140
 
 _READERS = {
     "vtp": "XMLPolyDataReader",

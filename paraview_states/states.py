@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tensorview_insitu.index import ZeroCopyIndex, read_index
+from tensorview_insitu.loading.json_text import read_json
+from tensorview_insitu.loading.plain_file import read_bytes
+from tensorview_insitu.text.xml import NotXmlError
 
 from .pvpython import pvpython
 from .pvsm import pvsm
@@ -19,6 +22,7 @@ from .views import VIEWS, ImpossibleViewError, check_view
 
 STATE_FOLDER = "states"
 _WRITTEN = ".written.json"
+_MOST_BYTES = 64 << 20
 
 
 @dataclass
@@ -50,6 +54,7 @@ def write_states(
         ValueError: there is no such view.
         NoExportError: there is no export in `folder`.
         ImpossibleViewError: a view was named that the export has no data for.
+        NotXmlError: a view was named, and no state can hold the path of the folder.
     """
     index = read_index(folder)
     states = folder / STATE_FOLDER
@@ -57,19 +62,30 @@ def write_states(
     hashes = _hashes(states)
     report = Report()
     for name in [check_view(view) for view in views] if views else VIEWS:
+        texts: dict[Path, str] = {}
         try:
             scene = VIEWS[name](index, settings or Settings())
+            script = pvpython(scene)
+            texts[states / f"{name}.pvsm"] = pvsm(scene, folder.resolve())
+        except NotXmlError as error:  # the folder's path; the script finds its data without it
+            if views:
+                raise
+            report.impossible[f"{name}.pvsm"] = str(error)
         except ImpossibleViewError as error:
             if views:
                 raise ImpossibleViewError(f"No view {name} of this run: {error}.") from None
             report.impossible[name] = str(error)
             continue
-        texts = {
-            states / f"{name}.pvsm": pvsm(scene, folder.resolve()),
-            states / f"{name}.py": pvpython(scene, name),
-        }
+        except (LookupError, ArithmeticError) as error:
+            # The types in index.json are right, but not what they say: ours never do that.
+            why = f"its part of index.json does not fit together ({type(error).__name__}: {error})"
+            if views:
+                raise ImpossibleViewError(f"No view {name} of this run: {why}.") from error
+            report.impossible[name] = why
+            continue
+        texts[states / f"{name}.py"] = script
         for path, text in texts.items():
-            if path.exists() and _hash(path.read_bytes()) != hashes.get(path.name):
+            if path.exists() and _hash(read_bytes(path, _MOST_BYTES)) != hashes.get(path.name):
                 report.kept.append(path)
                 continue
             _replace(path, text)
@@ -86,7 +102,7 @@ def write_raw_states(folder: Path, files: Sequence[ZeroCopyIndex], settings: Set
         scene = raw_variable(about, settings)
         base = folder / STATE_FOLDER / about["file"].rsplit(".", 1)[0]
         base.parent.mkdir(exist_ok=True)
-        for ending, text in ((".pvsm", pvsm(scene, folder.resolve())), (".py", pvpython(scene, base.name))):
+        for ending, text in ((".pvsm", pvsm(scene, folder.resolve())), (".py", pvpython(scene))):
             path = base.with_name(base.name + ending)
             _replace(path, text)
             written.append(path)
@@ -94,10 +110,12 @@ def write_raw_states(folder: Path, files: Sequence[ZeroCopyIndex], settings: Set
 
 
 def _hashes(states: Path) -> dict[str, str]:
+    # A stranger's hashes can only have us write over a stranger's states.
     try:
-        return dict(json.loads((states / _WRITTEN).read_text()))
+        found = read_json(states / _WRITTEN, _MOST_BYTES)
     except (FileNotFoundError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _hash(data: bytes) -> str:

@@ -1,7 +1,7 @@
 """Render states as they are asked for; runs under pvpython: pvpython live_frames.py.
 
 Every line of standard input is a job as JSON: `state`, `size`, `time` and `file`. Prints `frame FILE` for
-every picture made, and `failed WHY` for one that was not; ends when its input does.
+every picture made, and `failed WHY` for one that was not, both as JSON; ends when its input does.
 """
 
 import json
@@ -21,9 +21,9 @@ def main():
     for line in open(0):
         job = json.loads(line)
         try:
-            print("frame", render(**job), flush=True)
+            print("frame", json.dumps(render(**job)), flush=True)
         except Exception as error:  # the next picture may succeed
-            print("failed", f"{type(error).__name__}: {error}", flush=True)
+            print("failed", json.dumps(f"{type(error).__name__}: {error}"), flush=True)
 
 
 def render(state, size, time, file):

@@ -1,8 +1,10 @@
 """Follow a run in the ParaView window: paraview --script=live_window.py.
 
-The environment names the state (TENSORVIEW_INSITU_STATE) and the seconds between two looks
-(TENSORVIEW_INSITU_EVERY). Whenever the export has grown, its files are read again and time goes to the
-newest; whoever looks at an earlier time is left there. `tensorview-insitu live RUN --gui` does all of it.
+The environment names the state (TENSORVIEW_INSITU_STATE), which whoever names it has checked, the index of
+its export (TENSORVIEW_INSITU_INDEX), and the seconds between two looks (TENSORVIEW_INSITU_EVERY). Whenever
+the
+export has grown, its files are read again and time goes to the newest; whoever looks at an earlier time is
+left there. `tensorview-insitu live RUN --gui` does all of it.
 """
 
 import os
@@ -11,7 +13,7 @@ import paraview.simple
 from paraview.simple import *
 
 STATE = os.environ["TENSORVIEW_INSITU_STATE"]
-INDEX = os.path.join(os.path.dirname(os.path.dirname(STATE)), "index.json")
+INDEX = os.environ["TENSORVIEW_INSITU_INDEX"]
 EVERY = float(os.environ.get("TENSORVIEW_INSITU_EVERY", "5"))
 
 

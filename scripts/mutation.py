@@ -4,8 +4,8 @@
     python scripts/mutation.py run --mutants 60
     python scripts/mutation.py taps recorder --mutants 40 --seed 1
 
-What survives is printed with its change: look whether a test is missing, or the change means nothing. It works
-on a copy, takes minutes to hours, and is no part of the tests.
+What survives is printed with its change: look whether a test is missing, or the change means nothing.
+It works on a copy, takes minutes to hours, and is no part of the tests.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 JOB.json holds `state`, `size`, `frames` (a list of `time` and `file`) and perhaps `movie`, the path of a
 movie without its ending, and `server`, the host and port of a pvserver. Prints a line for every picture, and
-the movie's name.
+one for the movie, each with the file's name as JSON: in a name there may be line ends.
 """
 
 import json
@@ -33,9 +33,9 @@ def main(job_file):
         temporary = frame["file"] + ".tmp.png"
         SaveScreenshot(temporary, layout, ImageResolution=job["size"])
         os.replace(temporary, frame["file"])
-        print("frame", frame["file"], flush=True)
+        print("frame", json.dumps(frame["file"]), flush=True)
     if "movie" in job:
-        print("movie", save_movie(job["movie"], layout, job["size"]), flush=True)
+        print("movie", json.dumps(save_movie(job["movie"], layout, job["size"])), flush=True)
 
 
 def save_movie(path, layout, size):

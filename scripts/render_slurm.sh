@@ -15,8 +15,8 @@ environment=.venv             # change: where the package is installed
 # module load paraview        # change: if ParaView is a module here
 
 # Without a display render starts Xvfb; ParaView 6 and builds with EGL or OSMesa draw without one.
-"$environment/bin/tensorview-insitu" render "$run" --view "$view" --all --movie \
-  --jobs "${SLURM_CPUS_PER_TASK:-1}"
+"$environment/bin/tensorview-insitu" render --view "$view" --all --movie \
+  --jobs "${SLURM_CPUS_PER_TASK:-1}" -- "$run"
 
 # One picture on many processes:
-# "$environment/bin/tensorview-insitu" render "$run" --view "$view" --mpi "${SLURM_NTASKS:-1}"
+# "$environment/bin/tensorview-insitu" render --view "$view" --mpi "${SLURM_NTASKS:-1}" -- "$run"

@@ -8,12 +8,36 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from functools import partial
 from pathlib import Path
-from typing import TypedDict
+from typing import Annotated, TypedDict, cast
+
+from tensorview_insitu.loading.json_text import read_json
+from tensorview_insitu.loading.plain_file import ForeignFileError, inside, said
+from tensorview_insitu.loading.typed import check_types
 
 FORMAT = "tensorview-insitu export"
 VERSION = 1
 INDEX_FILE = "index.json"
+
+# That of a run with a thousand layers has some megabytes.
+_MOST_BYTES = 64 << 20
+
+File = Annotated[str, "file"]
+"""A path inside the folder of index.json, with `/` between its parts."""
+
+Folder = Annotated[str, "folder"]
+"""The same of a folder."""
+
+FileIfAny = Annotated[str, "file if any"]
+"""The same, or nothing."""
+
+Pattern = Annotated[str, "pattern"]
+"""The same, with `{step:07d}` in place of a step."""
+
+_ENDINGS = (".vtp", ".vti", ".pvd", ".csv", ".xmf", ".vtkhdf")
+_PATTERN = re.compile(r"[^{}]*\{step:07d\}[^{}]*")
 
 Range = tuple[float, float]
 """Smallest and largest finite value."""
@@ -38,7 +62,7 @@ class RunIndex(TypedDict):
 
 
 class MetricIndex(TypedDict):
-    """One metric of the epochs: its columns in the tables, and what values they take."""
+    """One metric of the epochs: its columns as the tables have them, and what values they take."""
 
     name: str
     training: str | None
@@ -49,7 +73,7 @@ class MetricIndex(TypedDict):
 class TableIndex(TypedDict):
     """One CSV table."""
 
-    file: str
+    file: File
     columns: list[str]
     rows: int
 
@@ -62,10 +86,10 @@ class CurveIndex(TypedDict):
     """
 
     metric: str
-    training: str
-    validation: str | None
-    now: str
-    now_line: str
+    training: File
+    validation: File | None
+    now: File
+    now_line: File
     epoch_range: Range
     loss_range: Range
     training_loss_range: Range
@@ -80,8 +104,8 @@ class HeatMapIndex(TypedDict):
     """
 
     array: str
-    file: str
-    labels: str
+    file: File
+    labels: File
     rows: list[str]
     range: Range
     extent: Range
@@ -92,14 +116,15 @@ class HeatMapIndex(TypedDict):
 class GradientNormsIndex(TypedDict):
     """Gradient norms: a heat map (variable x step) of their log10, and lines.
 
-    `log_ranges` are those of log10 of the norms, by variable. A column of the heat map, and a row of the
-    lines, stands for `steps_per_column` steps (their geometric mean). `gaps` tells whether the lines have
-    any: a norm of zero has no place on a log scale.
+    `columns` are those of the lines, a variable each; `log_ranges` those of log10 of the norms, by variable.
+    A column of the heat map, and a row of the lines, stands for `steps_per_column` steps (their geometric
+    mean). `gaps` tells whether the lines have any: a norm of zero has no place on a log scale.
     """
 
     heat_map: HeatMapIndex
-    lines: str
-    now: str
+    lines: File
+    columns: list[str]
+    now: File
     log_ranges: list[Range]
     steps: int
     steps_per_column: int
@@ -113,10 +138,10 @@ class TilesIndex(TypedDict):
     single files. `outlines` are those of dead filters.
     """
 
-    file: str
-    pattern: str
-    labels: str
-    outlines: str | None
+    file: File
+    pattern: Pattern
+    labels: FileIfAny
+    outlines: File | None
     size: tuple[float, float]
     tiles: int
     of: int
@@ -130,7 +155,7 @@ class VariableIndex(TypedDict):
     """The snapshots of one variable: image data, one file a time."""
 
     name: str
-    file: str
+    file: File
     arrays: list[str]
     dims: list[str]
     shape: list[int]
@@ -143,9 +168,9 @@ class SheetsIndex(TypedDict):
     `now` holds the same for the current epoch alone, `first` for the first.
     """
 
-    file: str
-    first: str
-    now: str
+    file: File
+    first: File
+    now: File
     cells: list[list[int]]
     channel: int
     channels: int
@@ -165,8 +190,8 @@ class TrajectoryIndex(TypedDict):
     at one time. `movement` is a table of how far the filters have turned and grown.
     """
 
-    path: str
-    now: str
+    path: File
+    now: File
     explained: list[float]
     ranges: list[Range]
     weights: list[int]
@@ -174,7 +199,7 @@ class TrajectoryIndex(TypedDict):
     weight_moves: list[float]
     weight_names: list[str]
     dims: str
-    movement: str
+    movement: File
     movement_columns: list[str]
     arrays: dict[str, Range]
     times: Times
@@ -188,9 +213,9 @@ class DistributionIndex(TypedDict):
 
     layer: str
     variable: str
-    surface: str
-    lines: str
-    now: str
+    surface: File
+    lines: File
+    now: File
     quantiles: list[float]
     value_range: Range
     density_range: Range
@@ -222,12 +247,12 @@ class ExplanationIndex(TypedDict):
     layer: str
     samples: int
     size: tuple[int, int]
-    file: str
-    image: str
+    file: File
+    image: File
     image_range: Range
     ranges: list[Range]
-    volumes: list[str]
-    now: str
+    volumes: list[File]
+    now: File
     epoch_range: Range
     focus: TableIndex
     about: str
@@ -240,13 +265,26 @@ class ExplanationGridIndex(TypedDict):
     `file` holds the maps, `share` of the largest absolute value of each, `images` the samples behind them.
     """
 
-    file: str
-    images: str
-    labels: str
+    file: File
+    images: File
+    labels: File
     size: tuple[float, float]
     methods: list[str]
     samples: int
     times: Times
+
+
+class QuantityIndex(TypedDict):
+    """Numbers of the user's own: their table, with step, epoch and a column for each.
+
+    `now` is a line at each epoch, whose array `array` goes over `range`, that of all the numbers.
+    """
+
+    name: str
+    table: TableIndex
+    range: Range
+    now: str
+    array: str
 
 
 class NetworkIndex(TypedDict):
@@ -256,9 +294,9 @@ class NetworkIndex(TypedDict):
     `drawn` of their `weights` are there.
     """
 
-    file: str
-    boxes: str
-    labels: str
+    file: File
+    boxes: File
+    labels: File
     arrays: dict[str, Range]
     layers: list[str]
     bounds: list[Range]
@@ -273,7 +311,7 @@ class LayerIndex(TypedDict):
 
     name: str
     kind: str
-    folder: str
+    folder: Folder
     variables: list[VariableIndex]
     sheets: SheetsIndex | None
     biases: SheetsIndex | None
@@ -287,7 +325,7 @@ class ZeroCopyIndex(TypedDict):
     run: str
     layer: str
     variable: str
-    file: str
+    file: File
     array: str
     dims: list[str]
     size: list[int]
@@ -352,8 +390,9 @@ class Index(TypedDict):
     explanations: list[ExplanationIndex]
     explanation_grid: ExplanationGridIndex | None
     health: list[HeatMapIndex]
-    health_now: str | None
+    health_now: File | None
     network: NetworkIndex | None
+    quantities: list[QuantityIndex]
     comparison: ComparisonIndex | None
     notes: list[str]
 
@@ -380,6 +419,7 @@ def empty_index(run: RunIndex, made_by: str, times: Times) -> Index:
         "health": [],
         "health_now": None,
         "network": None,
+        "quantities": [],
         "comparison": None,
         "notes": [],
     }
@@ -402,22 +442,49 @@ def write_index(folder: Path, index: Index) -> None:
 
 
 def read_index(folder: Path) -> Index:
-    """Read the index.json in `folder`.
+    """Read the index.json in `folder`: everything in it is of its type, every file it names is in the folder.
 
     Raises:
-        NoExportError: there is none, or it is of a later format.
+        NoExportError: there is none, it is of another format, or names files that are not in the folder.
     """
     path = folder / INDEX_FILE
     try:
-        index: Index = json.loads(path.read_text(encoding="utf-8"))
+        index = read_json(path, _MOST_BYTES)
     except FileNotFoundError:
         raise NoExportError(
             f"{folder} holds no {INDEX_FILE}. Export the run first: tensorview-insitu export RUN"
         ) from None
-    except ValueError as error:
-        raise NoExportError(f"{path} is damaged ({error}). Export the run again.") from None
-    if not isinstance(index, dict) or index.get("format") != FORMAT or index["version"] > VERSION:
+    except ForeignFileError as error:
+        raise NoExportError(f"{error} Export the run again.") from None
+    if not isinstance(index, dict) or index.get("format") != FORMAT or not _is_known(index.get("version")):
         raise NoExportError(
             f"{path} was not written by this version of tensorview-insitu. Export the run again."
         )
-    return index
+    try:
+        check_types(index, Index, partial(_check_path, folder, path))
+    except ForeignFileError as error:
+        raise NoExportError(f"{error} Export the run again.") from None
+    except ValueError as error:
+        raise NoExportError(
+            f"{path} was not written by this version of tensorview-insitu ({error}). Export the run again."
+        ) from None
+    return cast(Index, index)
+
+
+def _is_known(version: object) -> bool:
+    return isinstance(version, int) and 0 < version <= VERSION
+
+
+def _check_path(folder: Path, path: Path, file: str, kind: str) -> None:
+    if kind == "file if any" and not file:
+        return
+    inside(folder, file, path)
+    if kind != "folder" and not file.endswith(_ENDINGS):
+        raise ForeignFileError(
+            f"{path} names the file {said(file)!r}. Expected one that ends in {', '.join(_ENDINGS)}."
+        )
+    # It becomes a format, which can ask for any attribute and any width.
+    if not _PATTERN.fullmatch(file) if kind == "pattern" else "{" in file:
+        raise ForeignFileError(
+            f"{path} names the file {said(file)!r}. Expected {{step:07d}} in patterns only."
+        )

@@ -18,7 +18,7 @@ except ImportError as error:
 
 import keras
 import numpy as np
-from fits import digits, fit, network
+from fits import LargestWeights, digits, fit, network
 from tensorview_insitu.callbacks import (
     Activations,
     Biases,
@@ -79,6 +79,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, kera
             Activations(digits()[0][:4]),
             Explanations("grad_cam", digits()[0][:3], target=digits()[1][:3], mask=np.eye(8)),
             Explanations("integrated_gradients", digits()[0][:3], target=digits()[1][:3], steps=5),
+            LargestWeights(),
         ],
     )
     history = fit(model, [recorder], epochs=4)

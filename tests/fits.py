@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 from sklearn.datasets import load_digits
+from tensorview_insitu.callbacks import Numbers
 
 BATCH = 32
 SAMPLES = 400  # 12 whole batches and one of 16
@@ -65,6 +66,14 @@ def network(
         **compile_options,
     )
     return model
+
+
+class LargestWeights(Numbers):
+    """The largest absolute weight of every kernel: a quantity as a user writes one."""
+
+    def numbers(self, model: Any) -> dict[str, float]:
+        kernels = [v for v in model.trainable_variables if v.name == "kernel"]
+        return {v.path.removesuffix("/kernel"): float(abs(v.numpy()).max()) for v in kernels}
 
 
 class Subclassed(keras.Model):

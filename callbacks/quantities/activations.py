@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -11,17 +12,21 @@ from keras import ops
 
 from tensorview_insitu.explain.hearing import filters_last, has_answers, hearing
 from tensorview_insitu.run import layout
-from tensorview_insitu.run.rows import Rows
+from tensorview_insitu.run.rows import Block, Rows
 
+from ..arrays import to_numpy
 from ..layers import spatial_dims
+from ..probe import check_probe
 from ..schedule import Every
 from ..taps.compiled import compiled
+from .frozen import array, freeze
 from .quantity import OfLayers, Probed
 from .reductions import Statistics, statistics
 
 _MAP_BYTES = 256 << 10
 
 
+@dataclass(frozen=True, eq=False)
 class Activations(OfLayers, Probed):
     """Feature maps of every layer for the first samples of a probe, statistics of every filter over all.
 
@@ -41,48 +46,66 @@ class Activations(OfLayers, Probed):
         ValueError: the probe is empty, or a number is wrong.
     """
 
-    def __init__(
-        self,
-        probe: Any,
-        every: Every = "epoch",
-        layers: Sequence[str] | None = None,
-        *,
-        maps: int = 1,
-        map_size: int = 64,
-    ) -> None:
-        super().__init__(every, layers)
-        self.probe = keras.tree.map_structure(np.asarray, probe)
-        lengths = {len(array) if array.ndim else 0 for array in keras.tree.flatten(self.probe)}
+    probe: Any = field(repr=False)
+    every: Every = "epoch"
+    layers: Sequence[str] | None = None
+    maps: int = field(default=1, kw_only=True)
+    map_size: int = field(default=64, kw_only=True)
+
+    record: ClassVar[str] = "Activations"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        freeze(self, probe=keras.tree.map_structure(array, self.probe))
+        lengths = {len(one) if one.ndim else 0 for one in keras.tree.flatten(self.probe)}
         if len(lengths) != 1 or lengths == {0}:
             raise ValueError(
                 "Expected probe to be one or more samples, (samples, ...), as predict takes them. "
                 f"Received: arrays with {sorted(lengths)} samples."
             )
-        if maps < 0 or map_size < 1:
+        if self.maps < 0 or self.map_size < 1:
             raise ValueError(
-                f"Expected maps >= 0 and map_size >= 1. Received: maps={maps}, map_size={map_size}."
+                f"Expected maps >= 0 and map_size >= 1. Received: maps={self.maps}, map_size={self.map_size}."
             )
-        self.maps = maps
-        self.map_size = map_size
-        self._function: Any = None
-        self._model: keras.Model | None = None
-        self._about: list[tuple[str, tuple[str, ...], int]] = []
 
-    def take(self, model: keras.Model, step: int) -> dict[str, Rows]:
+    def check(self, model: keras.Model) -> None:
+        """Raise a ValueError when `model` lacks a layer that is named, or cannot take the probe."""
+        super().check(model)
+        check_probe(model, self.probe)
+
+    def begin(self, model: keras.Model) -> Callable[[int], Block]:
+        """What gives the rows of one moment."""
+        return _Answers(self, model).take
+
+    def wants(self, path: str, layer: keras.Layer) -> bool:
+        """Whether a layer's answers are recorded."""
+        return path in self.layers if self.layers is not None else has_answers(layer)
+
+
+class _Answers:
+    """What one model answers in one run: its pass is traced once."""
+
+    def __init__(self, quantity: Activations, model: keras.Model) -> None:
+        self._quantity = quantity
+        self._model = model
+        # torch warns of arrays that it could write into but must not.
+        self._probe = keras.tree.map_structure(np.array, quantity.probe)
+        self._about: list[tuple[str, tuple[str, ...], int]] = []
+        self._function = compiled(self._answers)
+
+    def take(self, step: int) -> dict[str, Rows]:
         """The rows of one moment."""
-        if self._model is not model or self._function is None:
-            self._model, self._function = model, compiled(lambda: self._answers(model))
         answers = self._function()
         at = np.array([step], np.int64)
         block: dict[str, Rows] = {}
         dead: dict[str, float] = {}
         for (path, dims, stride), (measured, maps) in zip(self._about, answers, strict=True):
-            numbers = np.asarray(ops.convert_to_numpy(measured), np.float32)[None]
+            numbers = to_numpy(measured).astype(np.float32)[None]
             block[layout.activation_dataset(path, "statistics")] = Rows(at, numbers, Statistics.about)
             low, high = numbers[0, 3], numbers[0, 4]
             dead[path] = float(np.sum((low == 0) & (high == 0)))
-            if self.maps:
-                shown = np.asarray(ops.convert_to_numpy(maps), np.float32)[None]
+            if self._quantity.maps:
+                shown = to_numpy(maps).astype(np.float32)[None]
                 about = {
                     "dims": ["snapshot", "sample", *dims, "filter"],
                     "filter_axis": len(dims) + 2,
@@ -94,11 +117,7 @@ class Activations(OfLayers, Probed):
             block[layout.DEAD_FILTERS] = Rows(at, counts, {"columns": list(dead)})
         return block
 
-    def wants(self, path: str, layer: keras.Layer) -> bool:
-        """Whether a layer's answers are recorded."""
-        return path in self.layers if self.layers is not None else has_answers(layer)
-
-    def _answers(self, model: keras.Model) -> list[tuple[Any, Any]]:
+    def _answers(self) -> list[tuple[Any, Any]]:
         answers: list[tuple[Any, Any]] = []
         self._about = []
 
@@ -106,20 +125,20 @@ class Activations(OfLayers, Probed):
             answer = ops.cast(filters_last(answer), "float32")
             stride = self._stride(answer.shape[1:])
             dims = spatial_dims(len(answer.shape) - 2)
-            shown = answer[(slice(0, self.maps), *[slice(None, None, stride)] * len(dims))]
+            shown = answer[(slice(0, self._quantity.maps), *[slice(None, None, stride)] * len(dims))]
             self._about.append((path, dims, stride))
             answers.append((statistics(answer, tuple(range(len(answer.shape) - 1))), shown))
 
-        with hearing(model, self.wants, hear):
-            if model._call_has_training_arg:
-                model(self.probe, training=False)
+        with hearing(self._model, self._quantity.wants, hear):
+            if self._model._call_has_training_arg:
+                self._model(self._probe, training=False)
             else:
-                model(self.probe)
+                self._model(self._probe)
         return answers
 
     def _stride(self, shape: tuple[int, ...]) -> int:
         space = shape[:-1]
-        stride = max([1, *(-(-size // self.map_size) for size in space)])
+        stride = max([1, *(-(-size // self._quantity.map_size) for size in space)])
         while space and 4 * shape[-1] * np.prod([-(-n // stride) for n in space]) > _MAP_BYTES:
             if stride >= max(space):
                 break

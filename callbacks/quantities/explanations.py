@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -11,14 +13,18 @@ from numpy.typing import NDArray
 from tensorview_insitu.explain.focus import rank_correlation, share_inside
 from tensorview_insitu.explain.methods import OF_A_LAYER, WITHOUT_CLASS, method_named
 from tensorview_insitu.explain.network import Explanation, Floats, Target
+from tensorview_insitu.explain.walk import walk
 from tensorview_insitu.run import layout
-from tensorview_insitu.run.rows import Rows
+from tensorview_insitu.run.rows import Block, Rows
 
-from ..layers import spatial_dims
+from ..layers import check_names, spatial_dims
+from ..probe import check_probe
 from ..schedule import Every
+from .frozen import array, freeze, frozen
 from .quantity import Probed
 
 
+@dataclass(frozen=True, eq=False, init=False)
 class Explanations(Probed):
     """Maps of fixed samples by one method, at every epoch or as seldom as you say.
 
@@ -43,6 +49,14 @@ class Explanations(Probed):
         ValueError: no such method; the probe is empty; the mask has another shape.
     """
 
+    method: str
+    probe: NDArray[np.float32] = field(repr=False)
+    every: Every
+    mask: NDArray[np.float32] | None = field(repr=False)
+    name: str
+    map_size: int
+    settings: dict[str, Any]
+
     def __init__(
         self,
         method: str,
@@ -56,70 +70,97 @@ class Explanations(Probed):
         map_size: int = 128,
         **settings: Any,
     ) -> None:
-        super().__init__(every)
-        self.method = method
-        self._explain = method_named(method)
-        self.probe = np.asarray(probe, np.float32)
-        if self.probe.ndim < 3 or not self.probe.size:
+        method_named(method)
+        samples = array(probe, np.float32)
+        if samples.ndim < 3 or not samples.size:
             raise ValueError(
                 "Expected probe to be one or more samples, (samples, *spatial, channels). "
-                f"Received: an array of shape {self.probe.shape}."
+                f"Received: an array of shape {samples.shape}."
             )
         if map_size < 1:
             raise ValueError(f"Expected map_size >= 1. Received: map_size={map_size}.")
-        self.mask = None if mask is None else np.asarray(mask, np.float32)
-        if self.mask is not None:
-            share_inside(np.zeros(self.probe.shape[:-1], np.float32), self.mask)
-        self.name = name or method
-        self._settings = dict(settings)
+        inside = None if mask is None else array(mask, np.float32)
+        if inside is not None:
+            share_inside(np.zeros(samples.shape[:-1], np.float32), inside)
         if method in OF_A_LAYER:
-            self._settings["layer"] = layer
+            settings["layer"] = layer
         if method not in WITHOUT_CLASS:
-            self._settings["target"] = target
-        self._stride = max(1, *(-(-n // map_size) for n in self.probe.shape[1:-1]))
-        self._network: Any = None
+            settings["target"] = target
+        freeze(self, method=method, probe=samples, every=every, mask=inside, name=name or method)
+        freeze(self, map_size=map_size, settings=frozen(settings))
+        self.__post_init__()
+
+    @property
+    def label(self) -> str:
+        """Several may be recorded, each under a name of its own."""
+        return f"Explanations called {self.name}"
+
+    @property
+    def stride(self) -> int:
+        """Of the rows and columns of a map every so-many-th is kept."""
+        return int(max([1, *(-(-n // self.map_size) for n in self.probe.shape[1:-1])]))
+
+    def check(self, model: keras.Model) -> None:
+        """Raise a ValueError when `model` lacks the layer that is named, or cannot take the probe."""
+        layer = str(self.settings.get("layer") or "auto")
+        paths = [path for path, _ in walk(model)]
+        # `path@2` is the second call of a shared layer.
+        if layer != "auto" and layer.rpartition("@")[0] not in paths:
+            check_names(model, [layer])
+        check_probe(model, self.probe, exact=True)
+
+    def begin(self, model: keras.Model) -> Callable[[int], Block]:
+        """What gives the rows of one moment.
+
+        Raises:
+            ExplainError: the method is not defined for this model; also when it is asked.
+        """
+        return _Maps(self, model).take
+
+
+class _Maps:
+    """The maps of one model in one run: each knows the one before."""
+
+    def __init__(self, quantity: Explanations, model: keras.Model) -> None:
+        from tensorview_insitu.explain.keras_network import KerasNetwork
+
+        self._quantity = quantity
+        self._network = KerasNetwork(model)
+        self._explain = method_named(quantity.method)
         self._last: Floats | None = None
         self._images_taken = False
 
-    def take(self, model: keras.Model, step: int) -> dict[str, Rows]:
-        """The rows of one moment.
-
-        Raises:
-            ExplainError: the method is not defined for this model.
-        """
-        from tensorview_insitu.explain.keras_network import KerasNetwork
-
-        if self._network is None or self._network.model is not model:
-            self._network, self._last = KerasNetwork(model), None
-        found = self._explain(self._network, self.probe, **self._settings)
+    def take(self, step: int) -> dict[str, Rows]:
+        """The rows of one moment."""
+        name, probe, stride = self._quantity.name, self._quantity.probe, self._quantity.stride
+        found = self._explain(self._network, probe, **self._quantity.settings)
         at = np.array([step], np.int64)
-        shown = found.maps[(slice(None), *[slice(None, None, self._stride)] * (found.maps.ndim - 1))]
+        shown = found.maps[(slice(None), *[slice(None, None, stride)] * (found.maps.ndim - 1))]
         dims = ["snapshot", "sample", *spatial_dims(found.maps.ndim - 1)]
-        about: dict[str, Any] = {"dims": dims, "method": self.method, "stride": self._stride}
+        about: dict[str, Any] = {"dims": dims, "method": self._quantity.method, "stride": stride}
         if "layer" in found.about:
             about["layer"] = [found.about["layer"], found.about["layer_why"]]
         if "score" in found.about:
             about["score"] = found.about["score"]
         columns, row = self._focus(found)
         block = {
-            layout.explanation_dataset(self.name, "maps"): Rows(at, shown[None], about),
-            layout.explanation_dataset(self.name, "focus"): Rows(at, row[None], {"columns": columns}),
+            layout.explanation_dataset(name, "maps"): Rows(at, shown[None], about),
+            layout.explanation_dataset(name, "focus"): Rows(at, row[None], {"columns": columns}),
         }
         if not self._images_taken:
             self._images_taken = True
-            strided = (slice(None), *[slice(None, None, self._stride)] * (self.probe.ndim - 2))
-            images = {"dims": [*dims, "channel"], "stride": self._stride}
-            block[layout.explanation_dataset(self.name, "images")] = Rows(
-                at, self.probe[strided][None], images
-            )
+            strided = (slice(None), *[slice(None, None, stride)] * (probe.ndim - 2))
+            images = {"dims": [*dims, "channel"], "stride": stride}
+            block[layout.explanation_dataset(name, "images")] = Rows(at, probe[strided][None], images)
         self._last = found.maps
         return block
 
     def _focus(self, found: Explanation) -> tuple[list[str], NDArray[np.float64]]:
         columns, values = [], []
-        probabilities = self._network.predict(self.probe).probabilities
-        inside = share_inside(found.maps, self.mask) if self.mask is not None else None
-        for sample in range(len(self.probe)):
+        mask = self._quantity.mask
+        probabilities = self._network.predict(self._quantity.probe).probabilities
+        inside = share_inside(found.maps, mask) if mask is not None else None
+        for sample in range(len(self._quantity.probe)):
             if found.classes.size:
                 chosen = int(found.classes[sample])
                 columns += [f"class_{sample}", f"probability_{sample}"]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import dataclass
+from typing import ClassVar
+
 import keras
 
 from ..layers import trainable_parameters
 from ..schedule import Every, Schedule, first_then, schedule_of
+from .frozen import freeze
 from .quantity import Quantity
 
 _MANY = 10_000_000
@@ -13,6 +18,7 @@ _MANY = 10_000_000
 _OF_MANY = first_then(50, every=10)
 
 
+@dataclass(frozen=True, eq=False)
 class GradientNorms(Quantity):
     """L2 norm of the gradient of every trainable variable, from the training's own backward pass.
 
@@ -27,16 +33,24 @@ class GradientNorms(Quantity):
             50 batches and then every tenth.
     """
 
-    def __init__(self, every: Every | None = None) -> None:
-        super().__init__("batch" if every is None else every)
-        self._chosen = every is not None
+    every: Every | None = None  # type: ignore[assignment]
 
-    def settle(self, model: keras.Model) -> Schedule:
-        """The schedule for `model`, whose layers are all built."""
-        if not self._chosen:
-            large = trainable_parameters(model) > _MANY
-            self.schedule = _OF_MANY if large and not _on_gpu() else schedule_of("batch")
-        return self.schedule
+    record: ClassVar[str] = "GradientNorms"
+
+    def __post_init__(self) -> None:
+        self.schedule  # noqa: B018 - raises where every is wrong
+
+    @property
+    def schedule(self) -> Schedule:
+        """When they are recorded; every batch where `begin` has not said otherwise."""
+        return schedule_of("batch" if self.every is None else self.every)
+
+    def begin(self, model: keras.Model) -> GradientNorms:
+        """The same with a rhythm that suits `model`, whose layers are all built."""
+        begun = copy.copy(self)
+        if self.every is None and trainable_parameters(model) > _MANY and not _on_gpu():
+            freeze(begun, every=_OF_MANY)
+        return begun
 
 
 def _on_gpu() -> bool:

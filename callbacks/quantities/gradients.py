@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from ..layers import LayerVariable
 from ..schedule import Every
 from ..taps.tap import Taking
+from .frozen import freeze
 from .quantity import UpdateQuantity
 
 
+@dataclass(frozen=True, eq=False)
 class FilterGradientNorms(UpdateQuantity):
     """The L2 norm of the loss's gradient for every filter of every kernel.
 
@@ -20,16 +24,15 @@ class FilterGradientNorms(UpdateQuantity):
         layers: the paths of the layers; None takes all that have kernels.
     """
 
-    taking: Taking = "filter_gradient_norms"
-
-    def __init__(self, every: Every = "batch", layers: Sequence[str] | None = None) -> None:
-        super().__init__(every, layers)
+    taking: ClassVar[Taking] = "filter_gradient_norms"
+    record: ClassVar[str] = "FilterGradientNorms"
 
     def wants(self, variable: LayerVariable) -> bool:
         """Kernels."""
         return variable.name.endswith("kernel")
 
 
+@dataclass(frozen=True, eq=False, init=False)
 class Gradients(UpdateQuantity):
     """The whole gradient of the loss for every kernel and bias of the layers named.
 
@@ -38,7 +41,8 @@ class Gradients(UpdateQuantity):
         every: `"batch"`, a number of batches, or a schedule by steps.
     """
 
-    taking: Taking = "gradients"
+    taking: ClassVar[Taking] = "gradients"
+    record: ClassVar[str] = "Gradients"
 
     def __init__(self, layers: Sequence[str], every: Every = 100) -> None:
         if not layers or isinstance(layers, str):
@@ -46,4 +50,5 @@ class Gradients(UpdateQuantity):
                 "Expected layers to be a list of names: gradients are as large as the model. "
                 f"Received: {layers!r}."
             )
-        super().__init__(every, layers)
+        freeze(self, layers=layers, every=every)
+        self.__post_init__()

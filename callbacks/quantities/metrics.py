@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 from ..schedule import Every
 from .quantity import Quantity
 
 
+@dataclass(frozen=True, eq=False)
 class Metrics(Quantity):
     """Loss, metrics and learning rate.
 
@@ -17,5 +21,6 @@ class Metrics(Quantity):
         every: `"batch"`, `"epoch"`, a number of batches, or a schedule.
     """
 
-    def __init__(self, every: Every = "batch") -> None:
-        super().__init__(every)
+    every: Every = "batch"
+
+    record: ClassVar[str] = "Metrics"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import keras
 
 from ..layers import LayerVariable
-from .quantity import LayerVariables
+from .layer_variables import LayerVariables
 
 _LAYERS = (
     keras.layers.BatchNormalization,
@@ -14,8 +17,11 @@ _LAYERS = (
 )
 
 
+@dataclass(frozen=True, eq=False)
 class Normalization(LayerVariables):
     """`gamma`, `beta`, `moving_mean` and `moving_variance` of all normalization layers, or of those named."""
+
+    record: ClassVar[str] = "Normalization"
 
     def wants(self, layer: keras.Layer, variable: LayerVariable) -> bool:
         """All variables of a normalization layer but its random state."""

@@ -1,141 +1,107 @@
-"""What all quantities share: a rhythm, and for some a choice of layers."""
+"""What all quantities share: a frozen description of what to record, with a rhythm.
+
+Nothing that belongs to one run lies in a quantity: `begin` makes that, anew for each run and each model,
+so that a list of quantities may be given to any number of recorders, one after the other or at once.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import keras
 
 from tensorview_insitu.explain.walk import walk
-from tensorview_insitu.run.rows import Rows
+from tensorview_insitu.run.rows import Block
 
 from ..layers import LayerVariable, check_names, variables
-from ..schedule import Every, schedule_of
-from ..taps.tap import FromUpdates, Piece, Taking
-from .reductions import Reduction, Statistics, Whole
+from ..schedule import Every, Schedule, schedule_of
+from ..taps.tap import FromUpdates, Taking
+from .frozen import freeze, same
 
 
 class Quantity:
     """Something to record at a rhythm.
 
-    Args:
+    Attributes:
         every: `"epoch"`, `"batch"`, a number of batches, or a schedule such as `log_spaced(10)`.
+        record: what is recorded, for those whose subclasses record the same.
     """
 
-    def __init__(self, every: Every) -> None:
-        self.every = every
-        self.schedule = schedule_of(every)
+    every: Every
+    record: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        schedule_of(self.every)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and same(vars(self), vars(other))
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    @property
+    def schedule(self) -> Schedule:
+        """When it is recorded."""
+        return schedule_of(self.every)
+
+    @property
+    def label(self) -> str:
+        """What it records, in words: two of one label would write over each other."""
+        return self.record or type(self).__name__
+
+    @property
+    def called(self) -> str:
+        """What a sentence calls it: a subclass is told by its own name too."""
+        own = type(self).__name__
+        return f"{self.label} ({own})" if self.record and own != self.record else self.label
 
     def check(self, model: keras.Model) -> None:
-        """Raise a ValueError when `model` lacks what this quantity names."""
+        """Raise a ValueError when `model` lacks what this quantity names, or cannot take its probe."""
+
+    def begin(self, model: keras.Model) -> Any:
+        """What belongs to one run of `model`; of what kind, the kinds of quantities below say."""
+        return self
 
 
 class OfLayers(Quantity):
     """Something of some layers.
 
-    Args:
-        every: the rhythm.
-        layers: the paths of the layers, as `["conv2d", "base/conv1"]`; None takes the default choice.
+    Attributes:
+        layers: the paths of the layers, as `("conv2d", "base/conv1")`; None takes the default choice.
     """
 
-    def __init__(self, every: Every, layers: Sequence[str] | None) -> None:
-        super().__init__(every)
-        if isinstance(layers, str):
-            raise ValueError(f'Expected layers to be a list of names. Received: layers="{layers}".')
-        self.layers = None if layers is None else list(layers)
+    layers: Sequence[str] | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.layers, str):
+            raise ValueError(f'Expected layers to be a list of names. Received: layers="{self.layers}".')
+        freeze(self, layers=None if self.layers is None else tuple(self.layers))
 
     def check(self, model: keras.Model) -> None:
         """Raise a ValueError when a layer is named that `model` does not have."""
         check_names(model, self.layers)
 
-    def of_layers(self, model: keras.Model) -> list[tuple[keras.Layer, LayerVariable]]:
+    def of_layers(self, model: keras.Model) -> Iterator[tuple[keras.Layer, LayerVariable]]:
         """All variables of the layers chosen, with their layer; fewer while some are not built yet."""
-        return [
-            (layer, variable)
-            for path, layer in walk(model)
-            if self.layers is None or path in self.layers
-            for variable in variables(path, layer)
-        ]
+        for path, layer in walk(model):
+            if self.layers is None or path in self.layers:
+                for variable in variables(path, layer):
+                    yield layer, variable
 
 
 class Probed(Quantity, ABC):
     """Something that the host asks the model about a few fixed samples, by passes of its own."""
 
     @abstractmethod
-    def take(self, model: keras.Model, step: int) -> dict[str, Rows]:
-        """The rows of one moment."""
+    def begin(self, model: keras.Model) -> Callable[[int], Block]:
+        """What gives the rows of one moment, the end of step number so-and-so; asked in one run only."""
 
 
-@dataclass
-class Thinning:
-    """What a budget takes away from a quantity.
-
-    Args:
-        statistics_only: the layers that are recorded as statistics.
-        stride: one of so many records is made.
-        half: whether values are recorded in float16.
-    """
-
-    statistics_only: set[str] = field(default_factory=set)
-    stride: int = 1
-    half: bool = False
-
-
-class LayerVariables(OfLayers, ABC):
-    """Values of some variables of some layers.
-
-    Args:
-        every: `"epoch"`, `"batch"`, a number of batches, or a schedule.
-        layers: the paths of the layers, as `["conv2d", "base/conv1"]`; None takes the default choice.
-        reduction: `Statistics()` or `Histogram()` to record in place of the values; None records them.
-        precision: `"float32"`, or `"float16"` for half the room: three digits, up to 65504.
-    """
-
-    def __init__(
-        self,
-        every: Every = "epoch",
-        layers: Sequence[str] | None = None,
-        *,
-        reduction: Reduction | None = None,
-        precision: str = "float32",
-    ) -> None:
-        super().__init__(every, layers)
-        if reduction is not None and not isinstance(reduction, Reduction):
-            raise ValueError(
-                f"Expected reduction to be Statistics() or Histogram(). Received: reduction={reduction!r}."
-            )
-        if precision not in ("float32", "float16"):
-            raise ValueError(
-                f'Expected precision to be "float32" or "float16". Received: precision={precision!r}.'
-            )
-        self.reduction: Reduction = reduction or Whole(precision)
-        self.thinning = Thinning()
-
-    def select(self, model: keras.Model) -> list[LayerVariable]:
-        """The variables to record."""
-        return [v for layer, v in self.of_layers(model) if self.wants(layer, v)]
-
-    @property
-    def keeps_values(self) -> bool:
-        """Whether the values themselves are recorded."""
-        return isinstance(self.reduction, Whole)
-
-    def pieces(self, model: keras.Model) -> list[Piece]:
-        """What to copy."""
-        return [piece for v in self.select(model) for piece in self._reduction_of(v).pieces(v)]
-
-    def _reduction_of(self, v: LayerVariable) -> Reduction:
-        if self.keeps_values and v.layer in self.thinning.statistics_only:
-            return Statistics()
-        return Whole("float16") if self.keeps_values and self.thinning.half else self.reduction
-
-    @abstractmethod
-    def wants(self, layer: keras.Layer, variable: LayerVariable) -> bool:
-        """Whether this variable of `layer` belongs to this quantity."""
-
-
+@dataclass(frozen=True, eq=False)
 class UpdateQuantity(OfLayers):
     """Something of the optimizer's updates of some variables.
 
@@ -144,14 +110,17 @@ class UpdateQuantity(OfLayers):
         layers: the paths of the layers; None takes the default choice.
     """
 
-    taking: Taking
+    every: Every = "batch"
+    layers: Sequence[str] | None = None
 
-    def __init__(self, every: Every, layers: Sequence[str] | None) -> None:
-        super().__init__(every, layers)
+    taking: ClassVar[Taking]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.schedule.by_step:
             raise ValueError(
                 'Expected every to be "batch", a number of batches, or a schedule by steps: an update is '
-                f"gone when its step is over. Received: every={every!r}."
+                f"gone when its step is over. Received: every={self.every!r}."
             )
 
     def select(self, model: keras.Model) -> list[LayerVariable]:
@@ -159,8 +128,8 @@ class UpdateQuantity(OfLayers):
         trainable = {id(variable) for variable in model.trainable_variables}
         return [v for _, v in self.of_layers(model) if id(v.variable) in trainable and self.wants(v)]
 
-    def request(self, model: keras.Model) -> FromUpdates:
-        """What the tap is asked for."""
+    def begin(self, model: keras.Model) -> FromUpdates:
+        """What the tap of one run is asked for."""
         return FromUpdates(self.schedule, self.taking, lambda: self.select(model))
 
     def wants(self, variable: LayerVariable) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from keras import ops
@@ -21,6 +22,7 @@ class Reduction(ABC):
         """What to copy of `v`."""
 
 
+@dataclass(frozen=True)
 class Whole(Reduction):
     """Everything.
 
@@ -28,8 +30,7 @@ class Whole(Reduction):
         dtype: of the values on disk.
     """
 
-    def __init__(self, dtype: str = "float32") -> None:
-        self.dtype = dtype
+    dtype: str = "float32"
 
     def pieces(self, v: LayerVariable) -> list[Piece]:
         """The variable itself."""
@@ -38,10 +39,11 @@ class Whole(Reduction):
         return [Piece(name, tuple(v.variable.shape), lambda: v.variable.value, about, self.dtype)]
 
 
+@dataclass(frozen=True)
 class Statistics(Reduction):
     """Mean, standard deviation, L2 norm, minimum and maximum of every filter."""
 
-    names = ("mean", "standard_deviation", "l2_norm", "minimum", "maximum")
+    names: ClassVar[tuple[str, ...]] = ("mean", "standard_deviation", "l2_norm", "minimum", "maximum")
     about: ClassVar[dict[str, Any]] = {
         "dims": ["snapshot", "statistic", "filter"],
         "filter_axis": 2,
@@ -59,6 +61,7 @@ class Statistics(Reduction):
         return [Piece(layout.statistics_dataset(v.layer, v.name), shape, value, self.about)]
 
 
+@dataclass(frozen=True)
 class Histogram(Reduction):
     """How many values lie in each of `bins` bins of equal width between the smallest and the largest.
 
@@ -69,10 +72,11 @@ class Histogram(Reduction):
         ValueError: `bins` is no positive int.
     """
 
-    def __init__(self, bins: int = 64) -> None:
-        if not isinstance(bins, int) or isinstance(bins, bool) or bins < 1:
-            raise ValueError(f"Expected bins to be a positive int. Received: bins={bins!r}.")
-        self.bins = bins
+    bins: int = 64
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.bins, int) or isinstance(self.bins, bool) or self.bins < 1:
+            raise ValueError(f"Expected bins to be a positive int. Received: bins={self.bins!r}.")
 
     def pieces(self, v: LayerVariable) -> list[Piece]:
         """`(bin,)`, the counts, and `(2,)`, the outer edges."""

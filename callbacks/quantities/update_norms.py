@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from ..schedule import Every
 from ..taps.tap import Taking
 from .quantity import UpdateQuantity
 
 
+@dataclass(frozen=True, eq=False)
 class UpdateNorms(UpdateQuantity):
     """The L2 norm of every trainable variable's change in a step, and of the variable before it.
 
@@ -20,7 +22,7 @@ class UpdateNorms(UpdateQuantity):
         layers: the paths of the layers; None takes all.
     """
 
-    taking: Taking = "update_norms"
+    every: Every = 10
 
-    def __init__(self, every: Every = 10, layers: Sequence[str] | None = None) -> None:
-        super().__init__(every, layers)
+    taking: ClassVar[Taking] = "update_norms"
+    record: ClassVar[str] = "UpdateNorms"

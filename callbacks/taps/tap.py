@@ -196,6 +196,9 @@ class Tap(Protocol):
 class PredictionTap(Protocol):
     """What the layers answer to each sample that is predicted."""
 
+    problems: list[str]
+    """What the tap could not do."""
+
     def prepare(self) -> None:
         """What it needs before the first step; a `predict` begins."""
 

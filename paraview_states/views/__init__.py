@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from tensorview_insitu.index import Index
@@ -9,6 +10,7 @@ from tensorview_insitu.index import Index
 from ..impossible import ImpossibleViewError as ImpossibleViewError
 from ..scene import Scene
 from ..settings import Settings
+from ..shown import shown
 from .biases import biases
 from .compare import compare
 from .dashboard import dashboard
@@ -21,27 +23,42 @@ from .kernel_grids import kernel_grids
 from .kernel_propagation import kernel_propagation
 from .layer_health import layer_health
 from .network import network
+from .quantities import quantities
 from .training_curve_3d import training_curve_3d
 from .training_curves import training_curves
 from .weight_trajectory import weight_trajectory
 
-VIEWS: dict[str, Callable[[Index, Settings], Scene]] = {
-    "dashboard": dashboard,
-    "training_curve_3d": training_curve_3d,
-    "training_curves": training_curves,
-    "kernel_propagation": kernel_propagation,
-    "kernel_grids": kernel_grids,
-    "biases": biases,
-    "weight_trajectory": weight_trajectory,
-    "feature_maps": feature_maps,
-    "explanation": explanation,
-    "explanation_grid": explanation_grid,
-    "network": network,
-    "gradient_norms": gradient_norms,
-    "layer_health": layer_health,
-    "distributions": distributions,
-    "compare": compare,
-}
+_View = Callable[[Index, Settings], Scene]
+
+
+def _of_printable(view: _View) -> _View:
+    @functools.wraps(view)
+    def made(index: Index, settings: Settings) -> Scene:
+        return view(*shown(index, settings))
+
+    return made
+
+
+_RECIPES: tuple[_View, ...] = (
+    dashboard,
+    training_curve_3d,
+    training_curves,
+    kernel_propagation,
+    kernel_grids,
+    biases,
+    weight_trajectory,
+    feature_maps,
+    explanation,
+    explanation_grid,
+    network,
+    gradient_norms,
+    layer_health,
+    distributions,
+    quantities,
+    compare,
+)
+
+VIEWS: dict[str, _View] = {view.__name__: _of_printable(view) for view in _RECIPES}
 
 
 def check_view(name: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from tensorview_insitu.index import FeatureMapsIndex, Index
+from tensorview_insitu.text.percent import from_column
+from tensorview_insitu.text.printable import printable
 
 from .. import colour_maps, look
 from ..impossible import ImpossibleViewError
@@ -79,7 +81,8 @@ def _dead(scene: Scene, index: Index) -> View:
     view = look.chart(scene, "dead filters: zero all over the probe", x="step", y="filters")
     shown = layers[:10]
     lines = [
-        Line(layer, layer, colour_maps.category(number), dots=True) for number, layer in enumerate(shown)
+        Line(column, printable(from_column(column)), colour_maps.category(number), dots=True)
+        for number, column in enumerate(shown)
     ]
     others = [c for c in table["columns"] if c not in shown and c != "step"]
     look.draw_lines(view, scene.read(table["file"]), "step", lines, others=others)

@@ -19,7 +19,7 @@ def gradient_norms(index: Index, settings: Settings) -> Scene:
     norms = index["gradient_norms"]
     if norms is None:
         raise ImpossibleViewError("the run has no gradient norms")
-    scene = look.new_scene(index, settings, "Gradient norms", _times(index))
+    scene = look.new_scene(index, settings, "Gradient norms", times(index))
     scene.layout = Split(
         "vertical", gradient_heat_map(scene, index, settings, pane=(1280, 360)), _lines(scene, norms), 0.5
     )
@@ -55,7 +55,8 @@ def gradient_heat_map(scene: Scene, index: Index, settings: Settings, *, pane: t
     )
 
 
-def _times(index: Index) -> Times:
+def times(index: Index) -> Times:
+    """The ends of epochs; of a run without any, now."""
     if index["epochs"]["epochs"]:
         return index["epochs"]
     return {"epochs": [index["run"]["epochs"]], "steps": [float(index["run"]["steps"])]}
@@ -63,13 +64,13 @@ def _times(index: Index) -> Times:
 
 def _lines(scene: Scene, norms: GradientNormsIndex) -> View:
     table = scene.read(norms["lines"])
-    columns = norms["heat_map"]["rows"]
-    kernels = [name for name in columns if name.endswith("kernel")] or columns
+    names, columns = norms["heat_map"]["rows"], norms["columns"]
+    kernels = [i for i, name in enumerate(names) if name.endswith("kernel")] or list(range(len(names)))
     shown = _spread(kernels)
     mean = f", geometric mean of {norms['steps_per_column']} steps" * (norms["steps_per_column"] > 1)
     gaps = " (a gap: zero or none)" if norms["gaps"] else ""
     count = f"{len(shown)} of {len(kernels)} kernels" if len(shown) < len(kernels) else "all kernels"
-    logs = [norms["log_ranges"][columns.index(name)] for name in shown]
+    logs = [norms["log_ranges"][i] for i in shown]
     low, high = min(log[0] for log in logs), max(log[1] for log in logs)
     view = look.chart(
         scene,
@@ -85,16 +86,16 @@ def _lines(scene: Scene, norms: GradientNormsIndex) -> View:
         BottomAxisRangeMaximum=float(norms["steps"]),
     )
     lines = [
-        Line(name, name, colour_maps.along(0.85 * i / max(1, len(shown) - 1)), dots=norms["gaps"])
-        for i, name in enumerate(shown)
+        Line(columns[at], names[at], colour_maps.along(0.85 * i / max(1, len(shown) - 1)), dots=norms["gaps"])
+        for i, at in enumerate(shown)
     ]
-    others = [c for c in columns if c not in shown]
+    others = [column for i, column in enumerate(columns) if i not in shown]
     look.draw_lines(view, table, "step", lines, others=others)
     return view
 
 
-def _spread(names: list[str]) -> list[str]:
-    if len(names) <= _MOST_LINES:
-        return names
-    last = len(names) - 1
-    return [names[round(i * last / (_MOST_LINES - 1))] for i in range(_MOST_LINES)]
+def _spread(numbers: list[int]) -> list[int]:
+    if len(numbers) <= _MOST_LINES:
+        return numbers
+    last = len(numbers) - 1
+    return [numbers[round(i * last / (_MOST_LINES - 1))] for i in range(_MOST_LINES)]

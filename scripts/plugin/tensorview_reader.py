@@ -26,6 +26,7 @@ GROUPS = {
 }
 SPACE = ("row", "column", "position")
 MOST_ARRAYS = 512
+DEEPEST = 100  # a group of a damaged file may contain itself
 
 _LIST = (
     '<StringListDomain name="list"><RequiredProperties>'
@@ -172,14 +173,25 @@ def datasets(file):
 
     found = {}
 
-    def note(group, pattern, path, thing):
-        if isinstance(thing, h5py.Dataset) and not path.endswith("_steps") and "dims" in thing.attrs:
-            layer, _, variable = path.rpartition("/")
-            found[layer, pattern.format(variable)] = f"{group}/{path}"
+    def look(group, pattern, path, depth):
+        inside = file[f"{group}/{path}" if path else group]
+        for name in inside if depth < DEEPEST else ():
+            # A recorder writes no links, and HDF5 would follow one to any file.
+            if not isinstance(inside.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"{inside.name}/{name} is a link to elsewhere")
+            thing, below = inside[name], f"{path}/{name}" if path else name
+            if isinstance(thing, h5py.Group):
+                look(group, pattern, below, depth + 1)
+            elif thing.external or thing.is_virtual:
+                raise ValueError(f"{thing.name} is stored in another file")
+            elif not name.endswith("_steps") and "dims" in thing.attrs:
+                found[path, pattern.format(name)] = f"{group}/{below}"
 
     for group, pattern in GROUPS.items():
         if group in file:
-            file[group].visititems(lambda path, thing, g=group, p=pattern: note(g, p, path, thing))
+            if not isinstance(file.get(group, getlink=True), h5py.HardLink):
+                raise ValueError(f"{group} is a link to elsewhere")
+            look(group, pattern, "", 0)
     return found
 
 

@@ -35,5 +35,6 @@ def add_allow_code(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-code",
         action="store_true",
-        help="load an edited state also when it holds programmable filters",
+        help="load an edited state also when it holds programmable filters, other proxies than ParaView's "
+        "usual ones, or files from elsewhere: it may do anything to this machine",
     )

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tensorview_insitu.cli.command import add_command
+from tensorview_insitu.cli.command import add_allow_code, add_command
+from tensorview_insitu.cli.say import say
 from tensorview_insitu.cli.settings import add_settings, settings_of
 
 
@@ -26,23 +27,26 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--render", action="store_true", help="make the picture too")
     add_settings(parser)
+    add_allow_code(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare them."""
     from tensorview_insitu.export.comparison import export_comparison
+    from tensorview_insitu.loading.plain_file import check_folder
     from tensorview_insitu.paraview_states.states import write_states
     from tensorview_insitu.run.reader import Run
 
     settings = settings_of(options)
     runs = [Run.open(path) for path in options.paths]
     folder = Path(options.output) if options.output else runs[0].folder.parent / "comparison"
-    print(export_comparison(runs, folder))
+    check_folder(folder)
+    say(export_comparison(runs, folder))
     for path in write_states(folder, ["compare"], settings).written:
-        print(path)
+        say(path)
     if options.render:
         from tensorview_insitu.cli.render import render
 
-        for picture in render(str(folder), ["compare"], settings=settings):
-            print(picture)
+        for picture in render(str(folder), ["compare"], settings=settings, allow_code=options.allow_code):
+            say(picture)
     return 0

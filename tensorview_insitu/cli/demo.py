@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tensorview_insitu.cli.command import add_command
+from tensorview_insitu.cli.say import say
+from tensorview_insitu.loading.json_text import read_json
 
 _EPOCHS_OF_DIGITS = 20
 _EPOCHS_OF_IMAGES = 10
@@ -44,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(options.out) / name
     asked = {"images": options.images, "epochs": options.epochs, "seed": options.seed}
     if _has_run(folder, asked):
-        print(f"{folder} holds this training already: using it (another OUT trains anew)")
+        say(f"{folder} holds this training already: using it (another OUT trains anew)")
     else:
         _train(folder, options.images, options.epochs, options.seed)
         (folder / _ASKED_FILE).write_text(json.dumps(asked))
@@ -54,19 +56,19 @@ def run(options: argparse.Namespace) -> int:
     from tensorview_insitu.cli.render import render
 
     export(str(folder), None, None, None)
-    print("rendering the views", flush=True)
+    say("rendering the views")
     try:
         pictures = render(str(folder))
     except NoParaViewError as error:
         pictures = []
-        print(f"no pictures: {error}")
+        say(f"no pictures: {error}")
     _tell(folder, pictures)
     return 0
 
 
 def _has_run(folder: Path, asked: dict[str, Any]) -> bool:
     try:
-        return bool(json.loads((folder / _ASKED_FILE).read_text()) == asked)
+        return bool(read_json(folder / _ASKED_FILE, 10_000) == asked)
     except (OSError, ValueError):
         return False
 
@@ -115,10 +117,9 @@ def _train(folder: Path, images: str | None, epochs: int | None, seed: int) -> N
         Explanations("saliency", validation.images[:4], target=validation.labels[:4]),
         Explanations("occlusion", validation.images[:4], target=validation.labels[:4]),
     ]
-    print(
+    say(
         f"training {model.name} on {len(training.images)} images of {classes} classes "
         f"({len(validation.images)} for validation), {epochs} epochs",
-        flush=True,
     )
     model.fit(
         training.images,
@@ -133,16 +134,18 @@ def _train(folder: Path, images: str | None, epochs: int | None, seed: int) -> N
 
 def _tell(folder: Path, pictures: list[Path]) -> None:
     export = folder / "paraview"
-    print(f"\nmade in {folder}:")
-    print("  run.h5                 everything recorded, one plain HDF5 file")
-    print("  paraview/tables        CSV for pandas, Tableau, Excel")
-    print("  paraview/layers, ...   VTK time series")
+    say()
+    say(f"made in {folder}:")
+    say("  run.h5                 everything recorded, one plain HDF5 file")
+    say("  paraview/tables        CSV for pandas, Tableau, Excel")
+    say("  paraview/layers, ...   VTK time series")
     for state in sorted((export / "states").glob("*.pvsm")):
-        print(f"  paraview/states/{state.name} and .py")
+        say(f"  paraview/states/{state.name} and .py")
     for picture in pictures:
-        print(f"  {picture.relative_to(folder.resolve())}")
-    print("\nopen it in ParaView:")
-    print(f"  {_program()} open {shlex.quote(str(folder))}")
+        say(f"  {picture.relative_to(folder.resolve())}")
+    say()
+    say("open it in ParaView:")
+    say(f"  {_program()} open {shlex.quote(str(folder))}")
 
 
 def _program() -> str:

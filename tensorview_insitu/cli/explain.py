@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tensorview_insitu.cli.command import add_command
 from tensorview_insitu.cli.progress import progress_bar
+from tensorview_insitu.cli.say import say
 
 if TYPE_CHECKING:
     from tensorview_insitu.explain.network import Explanation
@@ -71,10 +72,10 @@ def run(options: argparse.Namespace) -> int:
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from tensorview_insitu.cli.explained import write_explained
-    from tensorview_insitu.cli.load_model import load_model
     from tensorview_insitu.cli.pictures import load_images
     from tensorview_insitu.explain.keras_network import KerasNetwork
     from tensorview_insitu.explain.network import chosen_classes
+    from tensorview_insitu.loading.model import load_model
 
     network = KerasNetwork(load_model(Path(options.model), trust=options.trust_model))
     images = load_images(paths, network.image_shape, size, low, high)
@@ -89,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
             progress(number + 1, len(methods))
     folder = Path(options.output)
     for path in write_explained(folder, Path(options.model).stem, paths, images, network, classes, found):
-        print(path)
+        say(path)
     return 0
 
 

@@ -18,8 +18,9 @@ from tensorview_insitu.explain.network import Explanation, Floats, Network, answ
 from tensorview_insitu.export.explanations import Explained, shares, write_explanation, write_grid
 from tensorview_insitu.export.files import Target
 from tensorview_insitu.export.image_data import write_image_data
-from tensorview_insitu.export.names import safe_names
 from tensorview_insitu.index import Times, empty_index, write_index
+from tensorview_insitu.text.file_names import safe_names
+from tensorview_insitu.text.printable import printable
 
 _TILE = 192  # the least side of a picture on the contact sheet
 _STRONGEST = 0.65  # opacity of a map at its largest value
@@ -163,6 +164,7 @@ def _write_sheet(path: Path, pictures: Floats, maps: Mapping[str, Floats], capti
 
 
 def _write_text(draw: Any, font: Any, text: str, x: int, y: int, width: int) -> None:
+    text = printable(text)
     while text and draw.textlength(text, font=font) > width:
         text = text[:-2] + "…" if len(text) > 2 else ""
     draw.text((x, y), text, fill="black", font=font)
@@ -181,7 +183,7 @@ def _write_index(
     index = empty_index(
         {
             "name": model,
-            "run_id": hashlib.sha256(model.encode()).hexdigest()[:32],
+            "run_id": hashlib.sha256(model.encode("utf-8", "surrogatepass")).hexdigest()[:32],
             "status": "finished",
             "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "steps": 0,

@@ -8,6 +8,7 @@ from typing import Any
 
 from tensorview_insitu.cli.command import add_command
 from tensorview_insitu.cli.progress import progress_bar
+from tensorview_insitu.cli.say import say
 
 _FORMATS = ("vtk", "xdmf", "vtkhdf")
 
@@ -51,12 +52,12 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"Expected --format as one of {', '.join(_FORMATS)}. Received: {options.format}")
     if options.format != "vtk":
         for path in export_beside(options.path, options.output, options.layer, options.format):
-            print(path)
+            say(path)
         return 0
     for line in export(
         options.path, options.output, options.layer, options.every, skip_damaged=options.skip_damaged
     ):
-        print(line)
+        say(line)
     return 0
 
 

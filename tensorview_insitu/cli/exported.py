@@ -16,39 +16,54 @@ def export_folder(path: str) -> Path:
 
     Args:
         path: a run's folder, or that of an export.
+
+    Raises:
+        ForeignFileError: a link in it leads out, or something in it is no plain file.
     """
     from tensorview_insitu.export.run import EXPORT_FOLDER
     from tensorview_insitu.index import INDEX_FILE
+    from tensorview_insitu.loading.plain_file import check_folder, within
     from tensorview_insitu.run.reader import Run
 
     if (Path(path) / INDEX_FILE).is_file():
+        check_folder(Path(path))
         return Path(path)
-    folder = Run.open(path).folder / EXPORT_FOLDER
+    run = Run.open(path).folder
+    folder = within(run, run / EXPORT_FOLDER)
+    check_folder(folder)
     if not (folder / INDEX_FILE).is_file():
         export(path, None, None, None)
     return folder
 
 
 def ready_state(
-    folder: Path, view: str, scratch: Path, *, settings: Settings | None = None, allow_code: bool = False
+    folder: Path,
+    view: str,
+    scratch: Path,
+    *,
+    settings: Settings | None = None,
+    allow_code: bool = False,
+    in_place: bool = False,
 ) -> Path:
-    """A .pvsm whose data files are where `folder` is now.
+    """A .pvsm that ParaView may load, with the data files where `folder` is now. Every state goes this way.
 
-    Ours is written again in place. One that a user has edited is left alone; if its folder was moved, a
-    copy with the right paths goes to `scratch`.
+    Ours is written again in place; one that a user has edited is left alone. What is handed over is a copy of
+    what was checked, in `scratch`: between the check and ParaView nobody can put another file there.
 
     Args:
         folder: the folder of index.json.
         view: its name.
-        scratch: a folder for the copy.
+        scratch: a folder of this process, for the copy.
         settings: of the view.
-        allow_code: open it also when it holds code, which ours never does.
+        allow_code: take it also when it holds what ours never does.
+        in_place: hand over the file itself where it is right as it is, for a window that may save it again.
 
     Raises:
-        ForeignCodeError: it holds code.
+        ForeignStateError: it holds what could run code or read other files.
+        ForeignFileError: it, or what it names, is no plain file in `folder`.
+        ValueError: it was edited, and there are settings.
     """
-    from tensorview_insitu.paraview_states.foreign_code import refuse_code
-    from tensorview_insitu.paraview_states.relocate import relocated
+    from tensorview_insitu.paraview_states.foreign_state import checked_state
     from tensorview_insitu.paraview_states.states import STATE_FOLDER, write_states
 
     report = write_states(folder, [view], settings)
@@ -58,11 +73,9 @@ def ready_state(
             f"{state} was edited since it was written, and is not written over. Expected no settings for "
             "it; move it away to have a new one."
         )
-    if not allow_code:
-        refuse_code(state)
-    text = relocated(state, folder)
-    if text is None:
+    checked = checked_state(state, folder, allow_code=allow_code)
+    if in_place and not checked.moved:
         return state
     copy = scratch / state.name
-    copy.write_text(text, encoding="utf-8")
+    copy.write_text(checked.text, encoding="utf-8")
     return copy

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from queue import Empty, Queue
 from types import TracebackType
 from typing import Any
 
+from tensorview_insitu.loading.plain_file import read_bytes
 from tensorview_insitu.run.errors import NotARunError, NotInRunError
 from tensorview_insitu.run.identity import FINISHED, RUNNING
 from tensorview_insitu.run.reader import Run
@@ -43,6 +45,7 @@ class Following:
         images: where to; by default RUN/paraview/live.
         size: of the pictures.
         wait: how long to wait for a run that is not there, or that has stopped and may go on.
+        allow_code: render also states that hold more than ours do.
     """
 
     path: Path
@@ -53,6 +56,7 @@ class Following:
     images: Path | None = None
     size: tuple[int, int] = (1280, 720)
     wait: float = 3600.0
+    allow_code: bool = False
 
 
 def be_nice() -> None:
@@ -74,17 +78,23 @@ def follow(following: Following, say: Callable[[str], None]) -> int:
     Raises:
         NoParaViewError: it, or a display for it, is missing.
         ValueError: there is no such view.
+        ForeignFileError: the folder, or a state in it, is not to be trusted, and there is no picture yet.
     """
     from tensorview_insitu.cli.paraview_process import display, find
     from tensorview_insitu.export.run import EXPORT_FOLDER
-    from tensorview_insitu.paraview_states.states import STATE_FOLDER
+    from tensorview_insitu.loading.plain_file import check_folder, within
 
     run = wait_for_run(following, say)
-    folder = run.folder / EXPORT_FOLDER
+    folder = within(run.folder, run.folder / EXPORT_FOLDER)
+    check_folder(folder)
     images = following.images or folder / "live"
     images.mkdir(parents=True, exist_ok=True)
     made = 0
-    with display() as environment, _Painter(find("pvpython"), environment) as painter:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        display() as environment,
+        _Painter(find("pvpython"), environment) as painter,
+    ):
         seen: tuple[Any, ...] | None = None  # of what there are pictures
         last: tuple[Any, ...] | None = None
         last_epoch, told = 0, ""
@@ -98,9 +108,9 @@ def follow(following: Following, say: Callable[[str], None]) -> int:
                 if left_out:
                     say(f"no pictures of epochs {', '.join(map(str, left_out))}: the training is faster")
                 try:
-                    for view, moment, file in _export(run, folder, following, images, times):
-                        state = folder / STATE_FOLDER / f"{view}.pvsm"
-                        problem = painter.paint(state.resolve(), following.size, moment, file.resolve())
+                    for job in _export(run, folder, following, images, times, Path(scratch)):
+                        view, state, moment, file = job
+                        problem = painter.paint(state, following.size, moment, file.resolve())
                         if problem:
                             say(f"no picture {file}: {problem}")
                             continue
@@ -111,8 +121,11 @@ def follow(following: Following, say: Callable[[str], None]) -> int:
                         grow_movie(images, view)
                     seen = now
                     last_epoch = max([last_epoch, *(epoch for epoch, _ in times)])
-                except (OSError, NotARunError) as error:
-                    # A full disk, or a run that is just being replaced: the next look may find it better.
+                except (OSError, ValueError) as error:
+                    if not made and not isinstance(error, OSError | NotARunError):
+                        raise
+                    # A full disk, a run that is just being replaced, a state that somebody is editing: the
+                    # next look may find it better.
                     if str(error) != told:
                         say(f"{type(error).__name__}: {error}")
                         told = str(error)
@@ -179,13 +192,14 @@ def _export(
     following: Following,
     images: Path,
     times: list[tuple[int, float | None]],
-) -> list[tuple[str, float, Path]]:
-    """Export what is new; `(view, time, file)` of the pictures to make."""
+    scratch: Path,
+) -> list[tuple[str, Path, float, Path]]:
+    """Export what is new; `(view, state, time, file)` of the pictures to make."""
+    from tensorview_insitu.cli.exported import ready_state
     from tensorview_insitu.export.run import export_run
     from tensorview_insitu.index import read_index
     from tensorview_insitu.paraview_states.impossible import ImpossibleViewError
     from tensorview_insitu.paraview_states.settings import Settings
-    from tensorview_insitu.paraview_states.states import write_states
     from tensorview_insitu.paraview_states.views import VIEWS
 
     if not times:
@@ -201,11 +215,13 @@ def _export(
             scene = VIEWS[view](index, following.settings or Settings())
         except ImpossibleViewError:  # its first epoch has not ended yet
             continue
-        write_states(folder, [view], following.settings)
+        state = ready_state(
+            folder, view, scratch, settings=following.settings, allow_code=following.allow_code
+        )
         for epoch, moment in times:
             name = f"epoch_{epoch:05d}.png" if moment is not None else f"step_{index['run']['steps']:07d}.png"
             (images / view).mkdir(exist_ok=True)
-            jobs.append((view, scene.times[-1] if moment is None else moment, images / view / name))
+            jobs.append((view, state, scene.times[-1] if moment is None else moment, images / view / name))
     return jobs
 
 
@@ -236,7 +252,7 @@ class _Painter(AbstractContextManager["_Painter"]):
                 continue
             answer = self._answer(process)
             if answer:
-                return "" if answer.startswith("frame ") else answer.removeprefix("failed ").strip()
+                return "" if answer.startswith("frame ") else str(json.loads(answer.removeprefix("failed ")))
             self._stop()
         return "pvpython died twice over it"
 
@@ -287,11 +303,11 @@ class _Painter(AbstractContextManager["_Painter"]):
 
 def grow_movie(images: Path, view: str, *, last: bool = False) -> None:
     """Write the movie of all pictures so far, whenever they are a quarter more than in the last one."""
-    frames = sorted((images / view).glob("*.png"))
+    frames = sorted(file for file in (images / view).glob("*.png") if file.is_file())
     movie = images / f"{view}.ogv"
     count = images / view / ".movie"
     try:
-        before = int(count.read_text())
+        before = int(read_bytes(count, 20))
     except (OSError, ValueError):
         before = 0
     enough = len(frames) >= max(_FIRST_MOVIE, before * _MOVIE_GROWTH) or (last and len(frames) > 1)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import stat
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from tensorview_insitu.cli.command import add_command
+from tensorview_insitu.cli.say import say, say_lines
+
+_FEW = 3  # paths that are named for each reason; run.json has all
 
 
 def add_to(commands: Any) -> None:
@@ -27,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     """Print it."""
     facts = gather(options.path)
     if options.json:
-        print(json.dumps(facts, indent=1))
+        say_lines(json.dumps(facts, indent=1))
     else:
         _print(facts)
     return 1 if facts["damaged"] else 0
@@ -46,7 +53,7 @@ def gather(path: str) -> dict[str, Any]:
     if opened.damaged and not shapes:
         raise NotARunError(next(iter(opened.damaged.values())))
     last = epochs.iloc[-1].to_dict() if len(epochs) else {}
-    files = [p for p in opened.folder.rglob("*.h5") if not p.name.startswith(".")]
+    sizes = list(_sizes(opened.folder))
     return {
         **opened.identity,
         "path": str(opened.folder),
@@ -55,23 +62,32 @@ def gather(path: str) -> dict[str, Any]:
         "epochs": len(epochs),
         # JSON has no NaN.
         "last_epoch": {k: v if v == v else None for k, v in last.items()},
-        "bytes": sum(p.stat().st_size for p in files),
-        "files": len(files),
+        "bytes": sum(sizes),
+        "files": len(sizes),
         "damaged": list(opened.damaged.values()),
         "datasets": {name: list(shape) for name, shape in shapes.items()},
     }
 
 
+def _sizes(folder: Path) -> Iterator[int]:
+    for path in folder.rglob("*.h5"):
+        # While a run is written, one that is listed may be gone.
+        with contextlib.suppress(FileNotFoundError):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and not path.name.startswith("."):
+                yield status.st_size
+
+
 def _print(facts: dict[str, Any]) -> None:
     planned = facts.get("planned_epochs")
-    print(f"{facts['path']}: {facts['status']}")
+    say(f"{facts['path']}: {facts['status']}")
     if "error" in facts:
-        print(f"  ended with  {facts['error']}")
-    print(f"  created     {facts['created']} on {facts['host']} (process {facts['pid']})")
-    print(f"  run id      {facts['run_id']}")
+        say(f"  ended with  {facts['error']}")
+    say(f"  created     {facts['created']} on {facts['host']} (process {facts['pid']})")
+    say(f"  run id      {facts['run_id']}")
     if "model" in facts:
-        print(f"  model       {facts['model']} on {facts['backend']}, {len(facts['layers'])} layers")
-    print(
+        say(f"  model       {facts['model']} on {facts['backend']}, {len(facts['layers'])} layers")
+    say(
         f"  trained     {facts['steps']} steps, {facts['epochs']}"
         + (f" of {planned}" * bool(planned))
         + " epochs"
@@ -80,18 +96,31 @@ def _print(facts: dict[str, Any]) -> None:
         f"{k} {v:.4g}" for k, v in facts["last_epoch"].items() if k not in ("step", "epoch") and v is not None
     ]
     if told:
-        print(f"  last epoch  {', '.join(told)}")
-    print(f"  on disk     {facts['bytes'] / 1e6:.1f} MB in {facts['files']} file(s)")
-    print("  recorded")
+        say(f"  last epoch  {', '.join(told)}")
+    say(f"  on disk     {facts['bytes'] / 1e6:.1f} MB in {facts['files']} file(s)")
+    say("  recorded")
     for name, shape in facts["datasets"].items():
-        print(f"    /{name:40} {' x '.join(map(str, shape))}")
+        say(f"    /{name:40} {' x '.join(map(str, shape))}")
     for problem in facts["missing"]:
-        print(f"  missing     {problem}")
+        say(f"  missing     {problem}")
+    for line in _left_out(facts.get("left_out", {})):
+        say(f"  left out    {line}")
     for line in facts.get("thinned", []):
-        print(f"  thinned     {line}")
+        say(f"  thinned     {line}")
     for event in facts.get("resumed", []):
-        print(f"  resumed     after step {event['after_step']} ({event['time']})")
+        say(f"  resumed     after step {event['after_step']} ({event['time']})")
     for problem in facts["damaged"]:
-        print(f"  damaged     {problem}")
+        say(f"  damaged     {problem}")
     if facts["damaged"]:
-        print("  `tensorview-insitu verify` reads everything and names all that is damaged.")
+        say("  `tensorview-insitu verify` reads everything and names all that is damaged.")
+
+
+def _left_out(reasons: dict[str, str]) -> list[str]:
+    by_reason: dict[str, list[str]] = {}
+    for path, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(path)
+    lines = []
+    for reason, paths in by_reason.items():
+        more = f" and {len(paths) - _FEW} more" if len(paths) > _FEW else ""
+        lines.append(f"{', '.join(paths[:_FEW])}{more}: {reason}")
+    return lines

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tensorview_insitu.cli.command import add_command
+from tensorview_insitu.cli.command import add_allow_code, add_command
+from tensorview_insitu.cli.say import say
 from tensorview_insitu.cli.settings import add_settings, settings_of
 
 
@@ -42,6 +44,7 @@ def add_to(commands: Any) -> None:
         "--gui", action="store_true", help="open the ParaView window, which reloads by itself"
     )
     add_settings(parser)
+    add_allow_code(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -64,17 +67,18 @@ def run(options: argparse.Namespace) -> int:
         images=Path(options.images) if options.images else None,
         size=size_of(options.size),
         wait=options.wait,
+        allow_code=options.allow_code,
     )
     if options.gui:
         return _window(following)
     be_nice()
-    follow(following, lambda line: print(line, flush=True))
+    follow(following, say)
     return 0
 
 
 def _window(following: Any) -> int:
     """The ParaView window beside a loop that exports what is new."""
-    from tensorview_insitu.cli.exported import export_folder
+    from tensorview_insitu.cli.exported import export_folder, ready_state
     from tensorview_insitu.cli.follow import be_nice, keep_exporting, wait_for_run
     from tensorview_insitu.cli.paraview_process import (
         NoParaViewError,
@@ -82,23 +86,32 @@ def _window(following: Any) -> int:
         find,
         has_screen,
     )
-    from tensorview_insitu.paraview_states.states import STATE_FOLDER, write_states
+    from tensorview_insitu.index import INDEX_FILE
 
     paraview = find("paraview")
     if not has_screen():
         raise NoParaViewError("There is no display to open a window on. Without --gui, live makes pictures.")
-    wait_for_run(following, lambda line: print(line, flush=True))
+    wait_for_run(following, say)
     folder = export_folder(str(following.path)).resolve()
     view = following.views[0]
-    write_states(folder, [view], following.settings)
-    environment = environment_of_paraview()
-    environment["TENSORVIEW_INSITU_STATE"] = str(folder / STATE_FOLDER / f"{view}.pvsm")
-    environment["TENSORVIEW_INSITU_EVERY"] = str(following.every)
-    script = resources.files("tensorview_insitu.scripts") / "live_window.py"
-    window = subprocess.Popen([paraview, f"--script={script}"], env=environment)
-    be_nice()  # the window itself is to answer at once
-    try:
-        keep_exporting(following, folder, lambda: window.poll() is None)
-    finally:
-        window.terminate()
-    return window.wait() if window.returncode is None else max(0, window.returncode)
+    with tempfile.TemporaryDirectory() as scratch:
+        state = ready_state(
+            folder,
+            view,
+            Path(scratch),
+            settings=following.settings,
+            allow_code=following.allow_code,
+            in_place=True,
+        )
+        environment = environment_of_paraview()
+        environment["TENSORVIEW_INSITU_STATE"] = str(state)
+        environment["TENSORVIEW_INSITU_INDEX"] = str(folder / INDEX_FILE)
+        environment["TENSORVIEW_INSITU_EVERY"] = str(following.every)
+        script = resources.files("tensorview_insitu.scripts") / "live_window.py"
+        window = subprocess.Popen([paraview, f"--script={script}"], env=environment)
+        be_nice()  # the window itself is to answer at once
+        try:
+            keep_exporting(following, folder, lambda: window.poll() is None)
+        finally:
+            window.terminate()
+        return window.wait() if window.returncode is None else max(0, window.returncode)

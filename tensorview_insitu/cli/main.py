@@ -21,6 +21,7 @@ from tensorview_insitu.cli import (
     render,
     verify,
 )
+from tensorview_insitu.cli.say import say
 
 _COMMANDS = (demo, info, export, open_state, render, live, compare, explain, plugin, pack, verify)
 
@@ -39,14 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ImportError, RuntimeError) as error:
         return _told(error, 1)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        say("interrupted", file=sys.stderr)
         return 130
 
 
 def _told(error: Exception, code: int) -> int:
     if os.environ.get("TENSORVIEW_INSITU_DEBUG"):
         raise error
-    print(f"tensorview-insitu: {error}", file=sys.stderr)
+    say(f"tensorview-insitu: {error}", file=sys.stderr)
     return code
 
 

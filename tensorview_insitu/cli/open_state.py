@@ -46,7 +46,9 @@ def run(options: argparse.Namespace) -> int:
     folder = export_folder(options.path)
     view = view or ("dashboard" if read_index(folder)["comparison"] is None else "compare")
     with tempfile.TemporaryDirectory() as scratch:
-        state = ready_state(folder, view, Path(scratch), settings=settings, allow_code=options.allow_code)
+        state = ready_state(
+            folder, view, Path(scratch), settings=settings, allow_code=options.allow_code, in_place=True
+        )
         program = find("paraview")
         if not has_screen():
             raise NoParaViewError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from tensorview_insitu.cli.command import add_command
 from tensorview_insitu.cli.progress import progress_bar
+from tensorview_insitu.cli.say import say
 
 
 def add_to(commands: Any) -> None:
@@ -38,5 +39,5 @@ def run(options: argparse.Namespace) -> int:
         packed = pack(opened.folder, progress)
     if status == CRASHED:
         write_identity(opened.folder, {**identity, "status": CRASHED})
-    print(packed)
+    say(packed)
     return 0

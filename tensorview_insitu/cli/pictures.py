@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tensorview_insitu.eight_bits import eight_bits
+from tensorview_insitu.loading.arrays import read_array
+from tensorview_insitu.loading.pictures import MOST_PIXELS, open_picture
 
 
 def load_images(
@@ -32,27 +35,22 @@ def load_images(
     """
     found: list[NDArray[np.float32]] = []
     for path in paths:
+        fits = partial(_check_shape, path, found[0].shape if found else shape)
         if path.suffix.lower() == ".npy":
-            one = _array(path)
+            one = read_array(path, fits)
         else:
             one = _picture(path, shape, size, low, high)
+            fits(one.shape)
             size = size or (one.shape[1], one.shape[0])
-        fits = one.ndim == len(shape) and all(
-            n is None or n == m for n, m in zip(shape, one.shape, strict=True)
-        )
-        if not fits or (found and one.shape != found[0].shape):
-            wanted = found[0].shape if found else tuple("any" if n is None else n for n in shape)
-            raise ValueError(f"Expected images of shape {wanted}. Received: {path} of shape {one.shape}.")
         found.append(one)
     return np.stack(found)
 
 
-def _array(path: Path) -> NDArray[np.float32]:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} is no NumPy array: {error}") from None
-    return np.asarray(loaded, np.float32)
+def _check_shape(path: Path, wanted: tuple[int | None, ...], shape: tuple[int, ...]) -> None:
+    fits = len(shape) == len(wanted) and all(n is None or n == m for n, m in zip(wanted, shape, strict=True))
+    if not fits:
+        said = tuple("any" if n is None else n for n in wanted)
+        raise ValueError(f"Expected images of shape {said}. Received: {path} of shape {shape}.")
 
 
 def _picture(
@@ -62,17 +60,15 @@ def _picture(
         raise ValueError(
             f"This model takes arrays {shape}, no pictures. Expected .npy files. Received: {path}"
         )
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError:
-        raise ImportError("Pictures need Pillow: pip install 'tensorview-insitu[explain]'") from None
-    try:
-        with Image.open(path) as opened:
-            picture = eight_bits(opened).convert("L" if shape[-1] == 1 else "RGB")
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise ValueError(f"Expected a picture. Received: {path} ({error})") from None
+    picture = eight_bits(open_picture(path)).convert("L" if shape[-1] == 1 else "RGB")
     rows = shape[0] or (size[1] if size else picture.height)
     columns = shape[1] or (size[0] if size else picture.width)
-    values = np.asarray(picture.resize((columns, rows), Image.Resampling.BILINEAR), np.float32)
+    if rows * columns > MOST_PIXELS:
+        raise ValueError(
+            f"This model takes pictures of {columns} x {rows} pixels. Expected at most {MOST_PIXELS:,}."
+        )
+    from PIL.Image import Resampling
+
+    values = np.asarray(picture.resize((columns, rows), Resampling.BILINEAR), np.float32)
     values = values[..., None] if values.ndim == 2 else values
     return (low + (high - low) * values / 255).astype(np.float32)

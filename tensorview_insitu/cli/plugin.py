@@ -7,6 +7,7 @@ from importlib import resources
 from typing import Any
 
 from tensorview_insitu.cli.command import add_command
+from tensorview_insitu.cli.say import say_lines
 
 _HOW = """{plugin}
 
@@ -37,5 +38,5 @@ def run(options: argparse.Namespace) -> int:
     """Tell it."""
     scripts = resources.files("tensorview_insitu.scripts")
     folder = scripts / "plugin"
-    print(_HOW.format(plugin=folder / "tensorview_reader.py", folder=folder, shim=scripts / "shim"))
+    say_lines(_HOW.format(plugin=folder / "tensorview_reader.py", folder=folder, shim=scripts / "shim"))
     return 0

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tensorview_insitu.cli.command import add_allow_code, add_command
 from tensorview_insitu.cli.progress import progress_bar
+from tensorview_insitu.cli.say import say
 from tensorview_insitu.cli.settings import add_settings, settings_of
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         server=_server(options.server),
         allow_code=options.allow_code,
     ):
-        print(path)
+        say(path)
     return 0
 
 
@@ -168,16 +169,17 @@ class _Job:
             subprocess.run(
                 [
                     ffmpeg, "-y", "-loglevel", "error", "-framerate", str(_FRAMES_PER_SECOND),
-                    "-i", str(base / "%04d.png"),
+                    "-i", "%04d.png",  # from its folder: in whose path ffmpeg would look for numbers too
                     # yuv420p, which every player shows, takes even sizes only.
                     "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p", str(file),
                 ],
+                cwd=base,
                 check=True,
             )  # fmt: skip
             return [file]
         lines: list[str] = []
         self._pvpython_jobs([{"frames": [], "movie": str(base)}], lines.append)
-        names = [line.removeprefix("movie ") for line in lines if line.startswith("movie ")]
+        names = [json.loads(line.removeprefix("movie ")) for line in lines if line.startswith("movie ")]
         if not names or not names[0]:
             raise RuntimeError(
                 "This ParaView writes no movies. Install ffmpeg: the frames are in " + str(base)

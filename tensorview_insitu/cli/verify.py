@@ -7,6 +7,7 @@ from typing import Any
 
 from tensorview_insitu.cli.command import add_command
 from tensorview_insitu.cli.progress import progress_bar
+from tensorview_insitu.cli.say import say
 
 
 def add_to(commands: Any) -> None:
@@ -30,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     with progress_bar("verifying") as progress:
         verdict = verify(opened.folder, progress)
     for problem in verdict.problems:
-        print(problem)
+        say(problem)
     state = "damaged" if verdict.problems else "whole"
-    print(f"{opened.folder} is {state}: {verdict.datasets} datasets in {verdict.files} file(s) read")
+    say(f"{opened.folder} is {state}: {verdict.datasets} datasets in {verdict.files} file(s) read")
     return 1 if verdict.problems else 0

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tensorview_insitu.demo.samples import Samples
 from tensorview_insitu.eight_bits import eight_bits
+from tensorview_insitu.loading.pictures import open_picture
 
 SIZE = 200
 _ENDINGS = (".png", ".jpg", ".jpeg")
@@ -42,13 +43,8 @@ def load_images(folder: Path) -> Samples:
 
 
 def _grey(file: Path) -> NDArray[np.float32]:
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError:
-        raise ImportError("Reading images takes Pillow: pip install 'tensorview-insitu[demo]'") from None
-    try:
-        with Image.open(file) as image:
-            small = eight_bits(image).convert("L").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{file} is no image that can be read: {error}") from None
+    picture = open_picture(file)
+    from PIL.Image import Resampling
+
+    small = eight_bits(picture).convert("L").resize((SIZE, SIZE), Resampling.BILINEAR)
     return np.asarray(small, np.float32) / 255.0

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from tensorview_insitu.export.files import finite_range
-from tensorview_insitu.export.names import safe_names
 from tensorview_insitu.index import ZeroCopyIndex
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.errors import NotInRunError
 from tensorview_insitu.run.reader import Run, Snapshots
+from tensorview_insitu.text.array_names import array_name
+from tensorview_insitu.text.file_names import safe_names
 
 MOST_TIMES = 2000
 
@@ -104,7 +105,7 @@ def arrays_of(variable: str, values: tuple[int, ...]) -> list[tuple[str, tuple[i
     """The arrays of a moment, and where the axes stand still that an image has no room for."""
     free = _free(values)
     middle = [n for axis, n in enumerate(values) if axis not in free]
-    base = "weight" if variable.endswith("kernel") else variable
+    base = "weight" if variable.endswith("kernel") else array_name(variable)
     if not middle:
         return [(base, tuple(None for _ in values))]
     found = []

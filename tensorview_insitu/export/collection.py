@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
 
 from tensorview_insitu.run.publish import publish
+from tensorview_insitu.text.xml import document
 
 
 def write_collection(path: Path, files: Iterable[tuple[float, str]]) -> None:
@@ -19,9 +20,8 @@ def write_collection(path: Path, files: Iterable[tuple[float, str]]) -> None:
         path: the .pvd file.
         files: `(time, name)`, the name relative to the folder of `path`.
     """
-    root = ElementTree.Element("VTKFile", type="Collection", version="0.1", byte_order="LittleEndian")
-    collection = ElementTree.SubElement(root, "Collection")
+    root = Element("VTKFile", type="Collection", version="0.1", byte_order="LittleEndian")
+    collection = SubElement(root, "Collection")
     for time, name in files:
-        ElementTree.SubElement(collection, "DataSet", timestep=repr(float(time)), part="0", file=name)
-    ElementTree.indent(root)
-    publish(path, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
+        SubElement(collection, "DataSet", timestep=repr(float(time)), part="0", file=name)
+    publish(path, document(root))

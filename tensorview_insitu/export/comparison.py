@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from tensorview_insitu import __version__
 from tensorview_insitu.export.curves import metrics_of
-from tensorview_insitu.export.files import Target, finite_range, plain_name, spread
+from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.grids import as_tiles, write_tile_labels
-from tensorview_insitu.export.names import safe_names
 from tensorview_insitu.export.pieces import cells_by_filter, grid_of, is_matrix
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.table import write_table
@@ -31,6 +30,9 @@ from tensorview_insitu.index import (
 )
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.reader import Run, Snapshots
+from tensorview_insitu.text.array_names import array_name
+from tensorview_insitu.text.file_names import safe_names
+from tensorview_insitu.text.percent import from_column
 
 _MOST_TIMES = 200
 
@@ -101,8 +103,8 @@ def _curves(runs: Sequence[Run], names: list[str]) -> tuple[list[ComparedMetricI
             for kind in ("training", "validation"):
                 column = metric["training"] if kind == "training" else metric["validation"]
                 if column:
-                    key = plain_name(f"{name}_{column}")
-                    key = key if key not in columns else f"{key}_{len(columns)}"
+                    column = from_column(column)
+                    key = array_name(f"{name}_{column}", {"epoch", *columns})
                     columns[key] = table.set_index("epoch")[column]
                     index["columns"].append({"column": key, "run": names.index(name), "kind": kind})
     joined = pd.DataFrame(columns).sort_index()

@@ -8,16 +8,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tensorview_insitu.export.files import Target, finite_range, plain_name, spread
+from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.horizon import horizon_of
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.table import write_table
 from tensorview_insitu.export.time_series import write_time_series
 from tensorview_insitu.index import CurveIndex, MetricIndex, Range, TableIndex
 from tensorview_insitu.run.reader import Run
+from tensorview_insitu.text.array_names import array_name
+from tensorview_insitu.text.percent import as_column
 
 _NOT_METRICS = ("step", "epoch", "learning_rate")
 _VALIDATION = "val_"
+# The arrays that a curve has beside its metric.
+_ARRAYS = ("epoch", "loss", "step", "share")
 
 
 def export_tables(run: Run, target: Target) -> dict[str, TableIndex]:
@@ -53,7 +57,7 @@ def normalise(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def metrics_of(epochs: pd.DataFrame) -> list[MetricIndex]:
-    """The metrics of the epochs, loss first, each with its training and validation column."""
+    """The metrics of the epochs, loss first, each with its training and validation column in the table."""
     columns = [c for c in epochs.columns if c not in _NOT_METRICS]
     names = list(dict.fromkeys(c.removeprefix(_VALIDATION) for c in columns))
     names.sort(key=lambda name: name != "loss")
@@ -63,8 +67,8 @@ def metrics_of(epochs: pd.DataFrame) -> list[MetricIndex]:
         found.append(
             {
                 "name": name,
-                "training": name if name in columns else None,
-                "validation": _VALIDATION + name if _VALIDATION + name in columns else None,
+                "training": as_column(name) if name in columns else None,
+                "validation": as_column(_VALIDATION + name) if _VALIDATION + name in columns else None,
                 "range": finite_range(*(epochs[c] for c in both)),
             }
         )
@@ -81,7 +85,7 @@ def export_curve(run: Run, target: Target, metrics: list[MetricIndex]) -> CurveI
     if loss is None or other is None:
         return None
     epochs = run.scalars("epoch")
-    name = plain_name(other["name"])
+    name = array_name(other["name"], _ARRAYS)
     training = _points(epochs, "loss", other["name"])
     if not len(_finite(training)):  # it diverged at once
         return None
@@ -89,7 +93,7 @@ def export_curve(run: Run, target: Target, metrics: list[MetricIndex]) -> CurveI
     validation_file, drawn = None, _finite(training)
     if loss["validation"] and other["validation"]:
         validation_file = "curves/validation.vtp"
-        validation = _points(epochs, loss["validation"], other["validation"])
+        validation = _points(epochs, f"{_VALIDATION}loss", _VALIDATION + other["name"])
         _write_line(target, validation_file, validation, name, epochs)
         drawn = np.concatenate([drawn, _finite(validation)])
     return {

@@ -22,7 +22,7 @@ class Distribution:
 
     Args:
         target: where to.
-        folder: of the layer.
+        base: what the names of its files begin with, as `layers/conv1/distribution_kernel`.
         layer: its name.
         variable: its name.
         extent: the range of all its values.
@@ -30,9 +30,9 @@ class Distribution:
     """
 
     def __init__(
-        self, target: Target, folder: str, layer: str, variable: str, extent: Range, horizon: Horizon
+        self, target: Target, base: str, layer: str, variable: str, extent: Range, horizon: Horizon
     ) -> None:
-        self._target, self._folder, self._horizon = target, folder, horizon
+        self._target, self._base, self._horizon = target, base, horizon
         self._layer, self._variable = layer, variable
         low, high = extent
         self._edges = (
@@ -68,14 +68,14 @@ class Distribution:
     ) -> DistributionIndex:
         target = self._target
         centres = (self._edges[:-1] + self._edges[1:]) / 2
-        base = f"{self._folder}/distribution_{self._variable}"
+        base = self._base
         _write_surface(target, f"{base}.vtp", centres, epochs, density)
         _write_quantiles(target, f"{base}_quantiles.vtp", quantiles, epochs, centres, density)
         moments = []
         for step, epoch, row in zip(steps, epochs, density, strict=True):
-            name = f"{base.rsplit('/', 1)[1]}_{step:07d}.vtp"
-            _write_ridge(target, f"{self._folder}/{name}", centres, float(epoch), row)
-            moments.append((float(epoch), float(step), name))
+            file = f"{base}_{step:07d}.vtp"
+            _write_ridge(target, file, centres, float(epoch), row)
+            moments.append((float(epoch), float(step), file.rsplit("/", 1)[1]))
         return {
             "layer": self._layer,
             "variable": self._variable,

@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.image_data import write_image_data
 from tensorview_insitu.export.labels import Label, write_labels
-from tensorview_insitu.export.names import safe_names
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.table import write_table
 from tensorview_insitu.export.time_series import times_of, write_time_series
 from tensorview_insitu.index import ExplanationGridIndex, ExplanationIndex
 from tensorview_insitu.run.reader import Run
+from tensorview_insitu.text.file_names import safe_names
 
 _MOST_TIMES = 500
 _MOST_LAYERS = 64  # of a volume along its epochs
 _MOST_SAMPLES = 8  # of the grid
+_OTHER_FILES = "(images|grid|names).*"  # beside the folders of the methods
 
 Floats = NDArray[np.float32]
 
@@ -55,7 +56,7 @@ def export_explanations(
 ) -> tuple[list[ExplanationIndex], ExplanationGridIndex | None]:
     """Write the explanations of a run that are pictures, or volumes seen from the front."""
     found = [one for name in run.explanations() if (one := _of_run(run, name)) is not None]
-    folders = safe_names(one.name for one in found)
+    folders = safe_names((one.name for one in found), _OTHER_FILES)
     written = [
         write_explanation(target, f"explanations/{folders[one.name]}", one, run.focus(one.name))
         for one in found

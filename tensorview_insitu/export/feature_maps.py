@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.grids import write_tile_labels
 from tensorview_insitu.export.image_data import write_image_data
-from tensorview_insitu.export.names import safe_names
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.table import write_table
 from tensorview_insitu.export.tiles import Tiling
@@ -17,6 +16,7 @@ from tensorview_insitu.export.time_series import times_of, write_time_series
 from tensorview_insitu.index import FeatureMapsIndex, TableIndex, TilesIndex
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.reader import Run, Snapshots
+from tensorview_insitu.text.file_names import safe_names
 
 _MOST_TILES = 128
 _MOST_TIMES = 500

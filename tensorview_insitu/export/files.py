@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tensorview_insitu.index import Range
+from tensorview_insitu.text.file_names import checked
 
 _MOST_TIMES = 1000
 
@@ -31,13 +31,15 @@ class Target:
 
     def lacks(self, file: str) -> bool:
         """Whether `file` has to be written; its folder is made."""
-        path = self.folder / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return self.fresh or not path.exists()
+        return self.fresh or not self.path(file).exists()
 
     def path(self, file: str) -> Path:
-        """Where `file` lies; its folder is made."""
-        path = self.folder / file
+        """Where `file` lies; its folder is made.
+
+        Raises:
+            ValueError: a part of it is no name that `safe_names` gives.
+        """
+        path = self.folder / checked(file)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -47,12 +49,6 @@ def finite_range(*arrays: Any) -> Range:
     values = np.concatenate([np.ravel(np.asarray(a, np.float64)) for a in arrays])
     values = values[np.isfinite(values)]
     return (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-
-
-def plain_name(name: str) -> str:
-    """An array name that needs no escaping: `top-5 accuracy` -> `top_5_accuracy`."""
-    plain = re.sub(r"\W+", "_", name, flags=re.ASCII)
-    return plain if re.match(r"[A-Za-z_]", plain) else f"_{plain}"
 
 
 def spread(count: int, most: int = _MOST_TIMES) -> NDArray[np.int64]:

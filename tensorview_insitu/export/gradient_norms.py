@@ -43,6 +43,7 @@ def export_gradient_norms(
     index: GradientNormsIndex = {
         "heat_map": heat_map,
         "lines": line_table["file"],
+        "columns": line_table["columns"][1:],
         "now": _write_now(run, target),
         "log_ranges": [finite_range(column) for column in heat.T],
         "steps": width,

@@ -37,7 +37,8 @@ def as_tiles(
     if matrix:
         shown = cells[:, :_MOST_ACROSS, 0, :_MOST_ACROSS]
         inputs = str(grid[0]) if grid[0] == shown.shape[1] else f"the first {shown.shape[1]} of {grid[0]}"
-        return shown[:, None], f"one row for each of {inputs} inputs, one column for each filter"
+        of_axis = "" if channels == 1 else f", the first of {channels} along the axes between"
+        return shown[:, None], f"one row for each of {inputs} inputs, one column for each filter{of_axis}"
     if len(grid) == 1:
         most = min(channels, 64)
         tiles = cells[:, :, :most].transpose(0, 3, 2, 1)

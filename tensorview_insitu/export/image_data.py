@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyevtk.vtk import VtkFile, VtkImageData, np_to_vtk
 
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+from tensorview_insitu.text.array_names import checked
 
 
 def write_image_data(
@@ -76,10 +75,7 @@ def _ready(arrays: Mapping[str, NDArray[Any]] | None) -> dict[str, NDArray[Any]]
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) > 1 or 0 in next(iter(shapes)):
         raise ValueError(f"Expected arrays of one shape that hold something. Received: {shapes}.")
-    for name in arrays:
-        if not _PLAIN.fullmatch(name):
-            raise ValueError(f"Expected a plain identifier as array name. Received: {name!r}.")
-    return {name: _three_axes(array) for name, array in arrays.items()}
+    return {checked(name): _three_axes(array) for name, array in arrays.items()}
 
 
 def _three_axes(array: NDArray[Any]) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from tensorview_insitu.export.pieces import Pieces
 from tensorview_insitu.export.table import write_table
 from tensorview_insitu.index import TableIndex
 from tensorview_insitu.run.reader import Run
+from tensorview_insitu.text.array_names import array_name
 
 _MOST_TABLE_ROWS = 1_000_000
 
@@ -31,7 +32,8 @@ def export_kernel_table(
             "step": snapshots.steps[axes[0]],
             "epoch": snapshots.epochs[axes[0]],
         }
-        columns |= {dim: axes[i] for i, dim in enumerate(snapshots.dims) if i}
+        for axis, dim in list(enumerate(snapshots.dims))[1:]:
+            columns[array_name(dim, {"weight", *columns})] = axes[axis]
         frame = pd.DataFrame({**columns, "weight": snapshots.values.ravel()})
         frames.append(frame.iloc[: _MOST_TABLE_ROWS - rows])
         rows += len(frame)

@@ -12,6 +12,7 @@ from vtkmodules.vtkFiltersCore import vtkAppendPolyData
 from vtkmodules.vtkRenderingFreeType import vtkVectorText
 
 from tensorview_insitu.export.poly_data import save
+from tensorview_insitu.text.printable import printable
 
 _LONGEST = 30
 _WIDTH = 0.75  # letters are about one high, and somewhat wide
@@ -45,7 +46,7 @@ def write_labels(path: Path, labels: Sequence[Label]) -> tuple[float, float]:
     append = vtkAppendPolyData()
     for label in labels:
         text = vtkVectorText()
-        text.SetText(_shortened(label.text))
+        text.SetText(_shortened(printable(label.text, ascii_only=True)))  # it has no other letters
         text.Update()
         letters = text.GetOutput()
         if not letters.GetNumberOfPoints():  # nothing but spaces

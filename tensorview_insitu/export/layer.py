@@ -21,6 +21,10 @@ from tensorview_insitu.export.variables import VariableWriter
 from tensorview_insitu.index import DistributionIndex, LayerIndex, SheetsIndex, TilesIndex, TrajectoryIndex
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.reader import Run, Snapshots
+from tensorview_insitu.text.file_names import safe_names
+
+# What files of a layer are called that are not of one variable, and what follows its name in those that are.
+_OTHER_FILES = r"(sheets|grids|path|bias_sheet|movement|distribution).*|.*_(now|by_step|quantiles|\d+)"
 
 
 @dataclass
@@ -106,16 +110,18 @@ def export_layer(
         "trajectory": None,
     }
     made = Exported(index)
+    stems = safe_names(variables, _OTHER_FILES)
     for variable in variables:
         pieces = Pieces(run, layer, variable, every, shapes[layout.variable_dataset(layer, variable)])
-        writer = VariableWriter(target, folder, variable)
+        writer = VariableWriter(target, folder, variable, stems[variable])
         norms = made.norms[variable] = Norms()
         for snapshots in pieces:
             writer.add(snapshots, wrote)
             norms.add(snapshots)
         about = writer.finish()
         index["variables"].append(about)
-        distribution = Distribution(target, folder, layer, variable, about["range"], horizon).of(pieces)
+        base = f"{folder}/distribution_{stems[variable]}"
+        distribution = Distribution(target, base, layer, variable, about["range"], horizon).of(pieces)
         if distribution is not None:
             made.distributions.append(distribution)
         if variable.endswith("kernel") and index["sheets"] is None:

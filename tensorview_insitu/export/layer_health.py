@@ -99,8 +99,9 @@ def _updates(
     """How far a step moves the weights, as a share of them; without `UpdateNorms`, how far an epoch does."""
     updates, weights = run.update_norms(), run.weight_norms()
     if len(updates):
-        names = named_columns(updates)
-        shares = updates.copy()
+        weights = weights.set_index("step").reindex(updates["step"])  # their rows may be damaged
+        names = [name for name in named_columns(updates) if name in weights]
+        shares = updates[["step", "epoch", *names]].copy()
         with np.errstate(divide="ignore", invalid="ignore"):
             shares[names] = updates[names].to_numpy() / weights[names].to_numpy()
         return _mean_logs(shares, numbers)
@@ -130,9 +131,9 @@ def _dead(run: Run, numbers: NDArray[np.int64]) -> dict[str, NDArray[np.float64]
     shapes = run.datasets()
     epochs = np.ceil(run.epochs_at(table["step"].to_numpy(np.int64)) - 1e-9).astype(np.int64)
     found = {}
-    for layer in run.activation_layers():
+    for layer, column in zip(run.activation_layers(), named_columns(table), strict=True):
         filters = shapes.get(layout.activation_dataset(layer, "statistics"), (0, 0, 0))[2]
         if filters:
-            last = pd.Series(table[layer].to_numpy(np.float64) / filters).groupby(epochs).last()
+            last = pd.Series(table[column].to_numpy(np.float64) / filters).groupby(epochs).last()
             found[layer] = np.asarray(last.reindex(numbers), np.float64)
     return found

@@ -43,7 +43,11 @@ class Pieces:
             mask = np.isin(np.arange(first, first + count), self.keep)
             if not mask.any():
                 continue
-            piece = self._run.variable(self._layer, self._variable, first=first, count=count).only(mask)
+            piece = self._run.variable(self._layer, self._variable, first=first, count=count)
+            # Fewer came where damaged files are passed over: which they are is not known, so all are taken.
+            piece = piece.only(mask) if len(piece) == count else piece
+            if not len(piece):
+                continue
             if held is not None:
                 held.append(piece)
                 if sum(one.values.nbytes for one in held) > _HELD_BYTES:

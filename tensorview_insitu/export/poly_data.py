@@ -5,7 +5,6 @@ Format: https://docs.vtk.org/en/latest/vtk_file_formats/vtkxml_file_format.html,
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,9 @@ from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
 from vtkmodules.vtkCommonCore import vtkPoints
 from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
 from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter
+
+from tensorview_insitu.run.publish import publish
+from tensorview_insitu.text.array_names import checked
 
 
 def write_poly_data(
@@ -40,6 +42,7 @@ def write_poly_data(
         cell_data: arrays `(cells,)`, in the order vertices, lines, faces.
 
     Raises:
+        ValueError: an array's name is no plain identifier, which VTK would write unescaped.
         OSError: the file cannot be written.
     """
     data = vtkPolyData()
@@ -55,26 +58,25 @@ def write_poly_data(
     for arrays, place in ((point_data, data.GetPointData()), (cell_data, data.GetCellData())):
         for name, array in (arrays or {}).items():
             vtk_array = numpy_to_vtk(np.ascontiguousarray(array), deep=True)
-            vtk_array.SetName(name)
+            vtk_array.SetName(checked(name))
             place.AddArray(vtk_array)
     save(path, data)
 
 
 def save(path: Path, data: vtkPolyData) -> None:
     """Write VTK poly data under a temporary name, then rename it; a file that is equal stays."""
-    temporary = path.with_name(f".{path.name}.tmp")
     writer = vtkXMLPolyDataWriter()
-    writer.SetFileName(str(temporary))
+    # Not by VTK: it knows no path that is no UTF-8.
+    writer.WriteToOutputStringOn()
     writer.SetInputData(data)
     # Base64 inside the XML. Not ASCII, which loses NaN and the sign of infinity; and not appended raw
     # bytes: see image_data.py.
     writer.SetDataModeToBinary()
     if not writer.Write():
         raise OSError(f"{path} could not be written (VTK error {writer.GetErrorCode()})")
-    if path.exists() and path.read_bytes() == temporary.read_bytes():
-        temporary.unlink()
-    else:
-        os.replace(temporary, path)
+    content = writer.GetOutputString().encode()
+    if not path.exists() or path.read_bytes() != content:
+        publish(path, content)
 
 
 def grid_quads(columns: int, rows: int, first: int = 0) -> NDArray[np.int64]:

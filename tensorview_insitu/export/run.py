@@ -15,8 +15,8 @@ from tensorview_insitu.export.horizon import horizon_of
 from tensorview_insitu.export.kernel_table import export_kernel_table
 from tensorview_insitu.export.layer import Exported, export_layer
 from tensorview_insitu.export.layer_health import export_layer_health
-from tensorview_insitu.export.names import safe_names
 from tensorview_insitu.export.network import export_network
+from tensorview_insitu.export.quantities import export_quantities
 from tensorview_insitu.index import (
     INDEX_FILE,
     LayerIndex,
@@ -28,9 +28,11 @@ from tensorview_insitu.index import (
     read_index,
     write_index,
 )
+from tensorview_insitu.loading.plain_file import check_folder, within
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.errors import NotInRunError
 from tensorview_insitu.run.reader import Run
+from tensorview_insitu.text.file_names import safe_names
 
 EXPORT_FOLDER = "paraview"
 _MOST_SNAPSHOTS = 4000  # of all variables together: each makes some four files
@@ -63,12 +65,13 @@ def export_run(
     Raises:
         NotInRunError: there is no such layer in the run, or nothing was recorded yet.
         ValueError: `every` is not positive.
+        ForeignFileError: a link in an export that is there leads out of it.
         OSError: the folder cannot be written.
     """
     if every is not None and every < 1:
         raise ValueError(f"Expected every to be a positive int. Received: every={every}.")
     chosen = _chosen(run, layers)
-    target = _target(run, Path(folder) if folder is not None else run.folder / EXPORT_FOLDER)
+    target = _target(run, Path(folder) if folder is not None else None)
     notes: list[str] = list(run.identity.get("missing", []))
     shapes = run.datasets()
     if every is None:
@@ -95,6 +98,7 @@ def export_run(
     health, health_now = export_layer_health(run, target, gradient_norms, norms)
     blocks = [one.block for one in exported if one.block is not None]
     network = export_network(target, blocks, gradient_norms)
+    quantities = export_quantities(run, target, tables)
     steps = run.steps()
     about = run.identity
     run_index: RunIndex = {
@@ -125,6 +129,7 @@ def export_run(
         "health": health,
         "health_now": health_now,
         "network": network,
+        "quantities": quantities,
         "notes": notes,
     }
     write_index(target.folder, index)
@@ -157,7 +162,10 @@ def _ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
-def _target(run: Run, folder: Path) -> Target:
+def _target(run: Run, given: Path | None) -> Target:
+    folder = given or within(run.folder, run.folder / EXPORT_FOLDER)
+    if given is None or (folder / INDEX_FILE).is_file():
+        check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         index = read_index(folder)
@@ -209,11 +217,13 @@ def _export_layers(
 def _export_kernel_tables(
     run: Run, target: Target, layers: list[LayerIndex], every: int, notes: list[str]
 ) -> dict[str, TableIndex]:
-    tables = {}
+    tables: dict[str, TableIndex] = {}
     for layer in layers:
         for variable in layer["variables"]:
             if variable["name"].endswith("kernel"):
-                name = f"{layer['folder'].removeprefix('layers/')}_{variable['name']}"
+                # Its files are called as the variable; two layers and their kernels may make one name.
+                base = f"{layer['folder'].removeprefix('layers/')}_{Path(variable['file']).stem}"
+                name = base if base not in tables else f"{base}-{len(tables)}"
                 file = f"tables/{name}.csv"
                 table, note = export_kernel_table(run, target, layer["name"], variable["name"], file, every)
                 tables[name] = table

@@ -8,22 +8,26 @@ import pandas as pd
 
 from tensorview_insitu.index import TableIndex
 from tensorview_insitu.run.publish import publish
+from tensorview_insitu.text.file_names import checked
+from tensorview_insitu.text.percent import as_cell, as_column, from_column
 
 _CLOCK = ("step", "epoch", "batch", "wall_time")
-# A cell that begins like this is a formula to a spreadsheet (OWASP, CSV injection).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_table(folder: Path, file: str, table: pd.DataFrame) -> TableIndex:
     """Write `table`, unless the file holds just that already; say what it holds.
 
-    Numbers keep all their digits and NaN is written as `nan`.
+    Numbers keep all their digits and NaN is written as `nan`. Names are written as `text.percent` says, so
+    that none of them is a formula to a spreadsheet; `read_table` gives them back.
+
+    Returns:
+        What it holds; its columns as they are in the file.
     """
-    safe = table.rename(columns=lambda name: _inert(str(name)))
+    safe = table.rename(columns=lambda name: as_column(str(name)))
     for column in safe.columns[[not pd.api.types.is_numeric_dtype(t) for t in safe.dtypes]]:
-        safe[column] = safe[column].map(_inert)
+        safe[column] = safe[column].map(lambda text: as_cell(str(text)))
     data = safe.to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
-    path = folder / file
+    path = folder / checked(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_bytes() != data:
         publish(path, data)
@@ -35,5 +39,9 @@ def named_columns(table: pd.DataFrame) -> list[str]:
     return [str(column) for column in table.columns if column not in _CLOCK]
 
 
-def _inert(text: str) -> str:
-    return "'" + text if text.startswith(_FORMULA) else text
+def read_table(path: Path) -> pd.DataFrame:
+    """A table that `write_table` wrote, with the names that it was given."""
+    table = pd.read_csv(path)
+    for column in table.columns[[not pd.api.types.is_numeric_dtype(t) for t in table.dtypes]]:
+        table[column] = table[column].map(from_column)
+    return table.rename(columns=from_column)

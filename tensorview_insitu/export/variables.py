@@ -10,13 +10,17 @@ from tensorview_insitu.export.pieces import cells_by_filter, grid_of
 from tensorview_insitu.export.time_series import write_time_series
 from tensorview_insitu.index import Range, VariableIndex
 from tensorview_insitu.run.reader import Snapshots
+from tensorview_insitu.text.array_names import array_name
 
 
 class VariableWriter:
-    """Image data of one variable over time: x = filter, y = column, z = row; an array per channel."""
+    """Image data of one variable over time: x = filter, y = column, z = row; an array per channel.
 
-    def __init__(self, target: Target, folder: str, variable: str) -> None:
-        self._target, self._folder, self._variable = target, folder, variable
+    Its files begin with `stem`.
+    """
+
+    def __init__(self, target: Target, folder: str, variable: str, stem: str) -> None:
+        self._target, self._folder, self._variable, self._stem = target, folder, variable, stem
         self._files: list[tuple[float, float, str]] = []
         self._ranges: list[Range] = []
         self._about: Snapshots | None = None
@@ -31,7 +35,7 @@ class VariableWriter:
         values = cells_by_filter(snapshots)
         names = self._names(values.shape[2])
         for values_then, step, epoch in zip(values, snapshots.steps, snapshots.epochs, strict=True):
-            name = f"{self._variable}_{step:07d}.vti"
+            name = f"{self._stem}_{step:07d}.vti"
             if self._target.lacks(f"{self._folder}/{name}"):
                 boxes = values_then.reshape(
                     -1, across, *values_then.shape[1:]
@@ -44,7 +48,7 @@ class VariableWriter:
     def finish(self) -> VariableIndex:
         """Write which file holds which time."""
         assert self._about is not None
-        file = f"{self._folder}/{self._variable}.pvd"
+        file = f"{self._folder}/{self._stem}.pvd"
         return {
             "name": self._variable,
             "file": write_time_series(self._target, file, self._files),
@@ -59,7 +63,6 @@ class VariableWriter:
         if self._variable.endswith("kernel"):
             self._arrays = [f"weight_{c}" for c in range(channels)]
         else:
-            self._arrays = (
-                [self._variable] if channels == 1 else [f"{self._variable}_{c}" for c in range(channels)]
-            )
+            name = array_name(self._variable)
+            self._arrays = [name] if channels == 1 else [f"{name}_{c}" for c in range(channels)]
         return self._arrays

@@ -61,9 +61,8 @@ def _write(path: Path, source: Path, dataset: str, snapshots: Snapshots) -> None
         offsets = steps.create_group("PointDataOffsets")
         held = run_file[dataset]
         # HDF5 looks for the source of a virtual dataset beside the file that has it.
-        whole = h5py.VirtualSource(
-            os.path.relpath(source, path.parent), dataset, shape=held.shape, dtype=held.dtype
-        )
+        place_of = os.path.relpath(source, path.parent)
+        whole = h5py.VirtualSource(_literal(place_of), _literal(dataset), shape=held.shape, dtype=held.dtype)
         for array, at in arrays_of(snapshots.variable, values):
             virtual = h5py.VirtualLayout((len(snapshots.epochs), *image), held.dtype)
             there = tuple(
@@ -77,3 +76,8 @@ def _write(path: Path, source: Path, dataset: str, snapshots: Snapshots) -> None
             points.create_virtual_dataset(array, virtual)
             offsets[array] = np.arange(len(snapshots.epochs), dtype=np.int64)
     os.replace(temporary, path)
+
+
+def _literal(name: str) -> str:
+    """A name of a file or a dataset, in which HDF5 puts numbers in place of `%b`."""
+    return name.replace("%", "%%")

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from tensorview_insitu.export.beside import MOST_TIMES, arrays_of, drawn, export_beside
 from tensorview_insitu.index import ZeroCopyIndex
 from tensorview_insitu.run.publish import publish
 from tensorview_insitu.run.reader import Run, Snapshots
+from tensorview_insitu.text.array_names import array_name
+from tensorview_insitu.text.xml import document
 
 
 def export_xdmf(run: Run, folder: Path, *, layers: Sequence[str] | None = None) -> list[ZeroCopyIndex]:
@@ -29,35 +30,42 @@ def export_xdmf(run: Run, folder: Path, *, layers: Sequence[str] | None = None) 
 
     Raises:
         NotInRunError: the run is not packed, or has no such layer.
+        ValueError: XDMF cannot name run.h5 from there.
         OSError: the folder cannot be written.
     """
     return export_beside(run, folder, "xmf", _write, layers)
 
 
 def _write(path: Path, source: Path, dataset: str, snapshots: Snapshots) -> None:
-    publish(path, _document(os.path.relpath(source, path.parent), dataset, snapshots))
+    file = os.path.relpath(source, path.parent)
+    # ParaView 5.11 finds no file then, says so where nobody looks, and shows what was in its memory.
+    if ":" in file or not file.isprintable():
+        raise ValueError(
+            f"Expected a path to run.h5 without colons and control characters, which XDMF cannot hold. "
+            f"Received: {file!r}. Write it into the run's own folder, or with --format vtkhdf."
+        )
+    publish(path, _document(file, dataset, snapshots))
 
 
 def _document(file: str, dataset: str, snapshots: Snapshots) -> bytes:
     variable, shape, epochs = snapshots.variable, snapshots.values.shape, snapshots.epochs
     root = Element("Xdmf", Version="2.0")
     domain = SubElement(root, "Domain")
-    series = SubElement(domain, "Grid", Name=variable, GridType="Collection", CollectionType="Temporal")
+    name = array_name(variable)
+    series = SubElement(domain, "Grid", Name=name, GridType="Collection", CollectionType="Temporal")
     values, arrays = shape[1:], arrays_of(variable, shape[1:])
     for number in range(min(len(epochs), MOST_TIMES)):
-        grid = SubElement(series, "Grid", Name=f"{variable}_{number}", GridType="Uniform")
+        grid = SubElement(series, "Grid", Name=f"{name}_{number}", GridType="Uniform")
         SubElement(grid, "Time", Value=repr(float(epochs[number])))
         dims = drawn(values)
         SubElement(grid, "Topology", TopologyType="3DCoRectMesh", Dimensions=_text(dims))
         geometry = SubElement(grid, "Geometry", GeometryType="ORIGIN_DXDYDZ")
         for numbers in ("0 0 0", "1 1 1"):
             SubElement(geometry, "DataItem", Dimensions="3", Format="XML").text = numbers
-        for name, middle in arrays:
-            attribute = SubElement(grid, "Attribute", Name=name, AttributeType="Scalar", Center="Node")
+        for array, middle in arrays:
+            attribute = SubElement(grid, "Attribute", Name=array, AttributeType="Scalar", Center="Node")
             _slab(attribute, file, dataset, shape, (number, *middle))
-    ElementTree.indent(root)
-    text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
-    return text
+    return document(root)
 
 
 def _slab(

@@ -17,13 +17,15 @@ from tensorview_insitu.run.parts import Inventory, open_parts
 ASIDE_FOLDER = "damaged"
 """Where such files go, in the run's folder."""
 
+_MOST_BYTES = 32 << 20  # of a run.json
+
 
 def is_damaged_run(folder: Path) -> bool:
     """Whether a folder whose run.json cannot be read holds a run all the same, and none of a later format."""
-    try:
-        content = (folder / layout.RUN_FILE).read_bytes()
-    except OSError:
-        content = b""
+    content, path = b"", folder / layout.RUN_FILE
+    with contextlib.suppress(OSError):
+        if path.is_file() and path.stat().st_size <= _MOST_BYTES:
+            content = path.read_bytes()
     with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(content)
         version = found.get("version") if isinstance(found, dict) else None

@@ -100,9 +100,9 @@ def whole_chunks(parts: Iterable[NDArray[Any]], rows: int) -> Iterator[NDArray[A
 
 
 def describe(thing: h5f.FileID | h5d.DatasetID, attributes: Mapping[str, Any]) -> None:
-    """Give a file or a dataset its attributes: texts, numbers; lists as JSON."""
+    """Give a file or a dataset its attributes: texts, numbers; lists as JSON, as texts that look like it."""
     for key, value in attributes.items():
-        text = json.dumps(value) if isinstance(value, list | tuple) else value
+        text = json.dumps(value) if isinstance(value, list | tuple) or _is_odd(value) else value
         if isinstance(text, str):
             encoded = text.encode()
             # Of fixed length: h5py's own strings lie in a heap that has no checksum.
@@ -113,6 +113,10 @@ def describe(thing: h5f.FileID | h5d.DatasetID, attributes: Mapping[str, Any]) -
             kind = h5t.py_create(data.dtype, logical=True)
         space = h5s.create_simple(data.shape) if data.shape else h5s.create(h5s.SCALAR)
         h5a.create(thing, key.encode(), kind, space).write(data, mtype=kind)
+
+
+def _is_odd(value: Any) -> bool:
+    return isinstance(value, str) and (value.startswith(("[", '"')) or not value.isprintable())
 
 
 def _text(size: int) -> h5t.TypeStringID:

@@ -14,10 +14,14 @@ import zlib
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, get_type_hints
 
+from tensorview_insitu.loading.json_text import read_json
+from tensorview_insitu.loading.plain_file import ForeignFileError
+from tensorview_insitu.loading.typed import check_types
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.errors import NotARunError
+from tensorview_insitu.run.examine import version_of
 from tensorview_insitu.run.publish import publish
 
 RUNNING, FINISHED, INTERRUPTED, FAILED, CRASHED = (
@@ -44,10 +48,58 @@ HEARTBEAT_SECONDS = 15.0
 # Where a process cannot be asked whether it lives: on Windows, os.kill(pid, 0) is Ctrl-C.
 _NOBODY_TO_ASK = os.name == "nt"
 
-# What other code relies on.
-_KINDS: dict[str, type] = {
-    "run_id": str, "created": str, "status": str, "host": str, "pid": int, "missing": list,
-}  # fmt: skip
+# A run of a model of a thousand layers has some hundred kB.
+_MOST_BYTES = 32 << 20
+
+
+# `class` is no name in Python. One layer of the model, as run.json tells of it.
+Layer = TypedDict("Layer", {"path": str, "class": str, "variables": dict[str, list[int]]})
+
+
+class Resumed(TypedDict):
+    """One time that an older run was gone on with."""
+
+    time: str
+    after_step: int
+    after_epoch: int
+
+
+class Written(TypedDict):
+    """What every run.json says."""
+
+    run_id: str
+    created: str
+    status: str
+    host: str
+    pid: int
+    missing: list[str]
+
+
+class Known(Written, total=False):
+    """What a run.json may say; what is of no name here may be anything."""
+
+    process_start: str | None
+    python: str
+    packages: dict[str, str]
+    git: str | None
+    ended: str
+    error: str
+    model: str
+    backend: str
+    steps_per_epoch: int | None
+    planned_epochs: int | None
+    layers: list[Layer]
+    thinned: list[str]
+    resumed: list[Resumed]
+    dropped_rows: dict[str, int]
+    untrusted: dict[str, dict[str, str]]
+    segments: int
+    lost: list[tuple[int, int]]
+    rows: dict[str, int]
+
+
+_COUNTS = ("steps_per_epoch", "planned_epochs", "segments")
+_LARGEST_PID = 2**31
 
 
 def new_identity() -> dict[str, Any]:
@@ -86,28 +138,53 @@ def read_identity(folder: Path) -> dict[str, Any]:
         NotARunError: there is none, or it is of a later format.
     """
     path = folder / layout.RUN_FILE
+    inside = folder / layout.SEGMENT_FOLDER
+    # What packing removes, and a merge writes, must lie in this run.
+    if inside.is_symlink() or (inside.exists() and not inside.is_dir()):
+        raise NotARunError(f"{inside} is a link, or no folder. Expected the folder of a run's segments.")
     try:
-        identity = json.loads(path.read_bytes())
+        version_of(path)
+        identity = read_json(path, _MOST_BYTES)
     except FileNotFoundError:
         raise NotARunError(
             f"{folder} holds no {layout.RUN_FILE}, so it is no run. Expected the folder that was given "
             "to InSituRecorder."
         ) from None
-    except ValueError as error:
-        raise NotARunError(f"{path} is damaged: {error}") from error
+    except ForeignFileError as error:
+        raise NotARunError(str(error)) from error
     if not isinstance(identity, dict) or identity.get("format") != layout.FORMAT:
         raise NotARunError(f"{path} was not written by InSituRecorder.")
-    if not isinstance(identity.get("version"), int) or identity["version"] > layout.VERSION:
+    if type(identity.get("version")) is not int or identity["version"] > layout.VERSION:
         raise NotARunError(
-            f"{folder} is in format {identity.get('version')}; this tensorview-insitu reads up to "
+            f"{folder} is in format {identity.get('version')!r}; this tensorview-insitu reads up to "
             f"{layout.VERSION}. Install a newer one."
         )
     if identity.get("crc32") != _crc32(identity):
         raise NotARunError(f"{path} is damaged: it is not as it was written (checksum).")
-    wrong = [key for key, kind in _KINDS.items() if not isinstance(identity.get(key), kind)]
-    if wrong:
-        raise NotARunError(f"{path} is damaged: it says nothing right of {', '.join(wrong)}.")
+    try:
+        _check(identity)
+    except ValueError as error:
+        raise NotARunError(f"{path} is damaged: {error}.") from error
     return identity
+
+
+def _check(identity: dict[str, Any]) -> None:
+    """Raise ValueError unless everything that code relies on is of its type and possible."""
+    check_types(identity, Written, _no_names)
+    for key, kind in get_type_hints(Known).items():
+        if key in identity:
+            check_types(identity[key], kind, _no_names, key)
+    if "model" in identity and not {"backend", "layers"} <= identity.keys():
+        raise ValueError("it names a model without backend and layers")
+    if any(not 0 <= first <= last for first, last in identity.get("lost", [])):
+        raise ValueError("it has lost impossible segments")
+    counts = [identity.get(key) or 0 for key in _COUNTS] + list(identity.get("rows", {}).values())
+    if min(counts) < 0 or not 0 < identity["pid"] < _LARGEST_PID:
+        raise ValueError("it holds impossible numbers")
+
+
+def _no_names(text: str, kind: str) -> None:
+    pass
 
 
 def writer_lives(folder: Path, identity: dict[str, Any]) -> bool:

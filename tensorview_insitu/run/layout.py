@@ -30,6 +30,7 @@ and on request, `<variable>` standing for `<layer path>/<variable>`::
     /explanations/<name>/maps      (snapshots, samples, row, column): of fixed samples, by one method
     /explanations/<name>/images    (1, samples, row, column, channel): those samples
     /explanations/<name>/focus     (rows, ...); columns: class_0, probability_0, drift_0, inside_0, ...
+    /quantities/<name>             (rows, numbers) float64; columns: those of the user's own
     /dead_filters                  (rows, layers): how many are zero all over the probe
     /predictions/scores            (samples, ...): what `predict` answered; the steps count samples;
                                    /predictions/scores_1 for a second output, and so on
@@ -45,7 +46,8 @@ reader, ParaView's included, reads them.
 """
 
 from pathlib import Path
-from urllib.parse import unquote
+
+from tensorview_insitu.text.percent import escape_unprintable, percent, unpercent
 
 FORMAT = "tensorview-insitu run"
 VERSION = 1
@@ -70,6 +72,7 @@ WEIGHT_NORMS = "weight_norms"
 ACTIVATIONS = "activations"
 EXPLANATIONS = "explanations"
 DEAD_FILTERS = "dead_filters"
+QUANTITIES = "quantities"
 PREDICTIONS = "predictions"
 EVALUATE_SCALARS = "scalars/evaluate"
 
@@ -78,18 +81,19 @@ def escaped(path: str) -> str:
     """A layer's path or a variable's name as HDF5 can hold it; `unescaped` gives it back.
 
     HDF5 passes over a component `.`, and knows no empty one and no NUL; a name that ends in `_steps`
-    would be taken for the steps of another.
+    would be taken for the steps of another; what cannot be printed (a line end) ends up on terminals; and
+    XDMF takes what stands before a colon for a file (ParaView 5.11 then shows what was in memory).
     """
     return "/".join(_escaped_component(component) for component in path.split("/"))
 
 
 def unescaped(path: str) -> str:
     """The path or name that `escaped` was given."""
-    return "/".join("" if part == "%" else unquote(part) for part in path.split("/"))
+    return "/".join("" if part == "%" else unpercent(part) for part in path.split("/"))
 
 
 def _escaped_component(name: str) -> str:
-    name = name.replace("%", "%25").replace("\0", "%00")
+    name = escape_unprintable(name.replace("%", "%25")).replace(":", percent(":"))
     if name.strip(".") == "":
         name = name.replace(".", "%2E") or "%"
     return name.removesuffix("_steps") + "%5Fsteps" if name.endswith("_steps") else name
@@ -138,6 +142,16 @@ def activation_dataset(layer: str, kind: str) -> str:
 def explanation_dataset(name: str, kind: str) -> str:
     """The dataset that holds the `maps`, `images` or `focus` of one kind of explanation."""
     return f"{EXPLANATIONS}/{escaped(name)}/{kind}"
+
+
+def quantity_dataset(name: str) -> str:
+    """The dataset that holds the numbers of a quantity of the user's own; `quantity_name` gives its name."""
+    return f"{QUANTITIES}/{_escaped_component(name).replace('/', '%2F')}"
+
+
+def quantity_name(dataset: str) -> str:
+    """The name of the quantity whose numbers `dataset` holds."""
+    return unescaped(dataset.removeprefix(f"{QUANTITIES}/"))
 
 
 def steps_dataset(dataset: str) -> str:

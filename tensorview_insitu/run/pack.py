@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,7 +18,7 @@ from tensorview_insitu.run import layout, segment
 from tensorview_insitu.run.order import StepOrder
 from tensorview_insitu.run.parts import open_parts
 from tensorview_insitu.run.publish import publish
-from tensorview_insitu.run.rows import Rows, concatenate
+from tensorview_insitu.run.rows import Rows, check_shapes, concatenate
 from tensorview_insitu.run.spool import Spool
 
 _PIECE_BYTES = 32 << 20
@@ -60,7 +63,7 @@ def pack(
             sources = [stack.enter_context(segment.open_part(part.path)) for part in parts]
             file = stack.enter_context(segment.new_file(spool))
             segment.mark(file, found.identity["run_id"], parts[0].first, parts[-1].last)
-            _fill(file, sources, spool, progress)
+            _fill(file, sources, spool, found.identity.get("untrusted", {}), progress)
 
     publish(target, write, durable=durable)
     _remove([part.path for part in (*parts, *found.covered) if part.path != target])
@@ -68,7 +71,11 @@ def pack(
 
 
 def _fill(
-    file: h5py.File, sources: list[h5py.File], spool: Spool, progress: Callable[[int, int], None]
+    file: h5py.File,
+    sources: list[h5py.File],
+    spool: Spool,
+    untrusted: Mapping[str, Mapping[str, str]],
+    progress: Callable[[int, int], None],
 ) -> None:
     held = [segment.dataset_names(source) for source in sources]
     names = list(dict.fromkeys(name for some in held for name in some))
@@ -77,20 +84,29 @@ def _fill(
         having = [s for s, some in zip(sources, held, strict=True) if name in some]
         for source in having:
             steps.check(source, name, segment.steps_of(source, name))
-        if "columns" in having[0][name].attrs:  # tables are small, and join by column
-            segment.put(file, name, concatenate([segment.read(source, name) for source in having]))
+        about = {k: value for source in having for k, value in segment.attributes(source, name).items()}
+        if name in untrusted:  # so that it is told where only this file is looked at
+            about["untrusted"] = json.dumps(untrusted[name])
+        if "columns" in about:  # tables are small, and join by column
+            rows = concatenate([segment.read(source, name) for source in having])
+            segment.put(
+                file, name, replace(rows, attributes={**about, "columns": rows.attributes["columns"]})
+            )
         else:
-            _copy(file, name, having, spool)
+            _copy(file, name, having, about, spool)
         spool.check()
         progress(done + 1, len(names))
 
 
-def _copy(file: h5py.File, name: str, sources: list[h5py.File], spool: Spool) -> None:
+def _copy(
+    file: h5py.File, name: str, sources: list[h5py.File], attributes: Mapping[str, Any], spool: Spool
+) -> None:
+    check_shapes(source[name].shape for source in sources)
     steps = np.concatenate([segment.steps_of(source, name) for source in sources])
     first = segment.read(sources[0], name, slice(0, 0))  # no row: HDF5 would keep its chunk in memory
     # A budget may have halved the later ones to float16.
     widest = np.result_type(*(source[name].dtype for source in sources))
-    like = Rows(steps, first.values.astype(widest), first.attributes)
+    like = Rows(steps, first.values.astype(widest), attributes)
     row_bytes = math.prod(like.values.shape[1:]) * widest.itemsize
     count = max(1, _PIECE_BYTES // max(1, row_bytes))
     pieces = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -152,11 +153,11 @@ def _paths(folder: Path) -> Iterator[Path]:
     # The tail comes first: should it become a segment meanwhile, that segment is seen too, and the tail,
     # which bears its number, is passed over. run.h5 comes last: what was packed meanwhile is in it.
     tail = folder / layout.SEGMENT_FOLDER / layout.TAIL_FILE
-    if tail.exists():
+    if os.path.lexists(tail):
         yield tail
     yield from (path for path in _settled_paths(folder) if path.name != layout.TAIL_FILE)
     packed = folder / layout.PACKED_FILE
-    if packed.exists():
+    if os.path.lexists(packed):
         yield packed
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from tensorview_insitu.run.examine import wrote
 from tensorview_insitu.run.spool import Spool, write_at
 
 Content = bytes | memoryview | Callable[[Spool], None]
@@ -37,7 +38,9 @@ def publish(path: Path, content: Content, *, durable: bool = False) -> None:
                 write_at(file, content, 0)
             if durable:
                 os.fsync(file.fileno())
+            written = os.fstat(file.fileno())
         os.replace(temporary, path)
+        wrote(path, written)
         if durable:
             sync(path.parent)
     except BaseException:

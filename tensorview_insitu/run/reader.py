@@ -13,9 +13,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tensorview_insitu.run import layout, segment
+from tensorview_insitu.run import layout, schema, segment
 from tensorview_insitu.run.errors import NotARunError, NotInRunError
 from tensorview_insitu.run.identity import current_status, read_identity
+from tensorview_insitu.run.order import StepOrder
 from tensorview_insitu.run.parts import open_parts
 from tensorview_insitu.run.rows import Rows, concatenate
 
@@ -263,11 +264,36 @@ class Run:
 
     def activation_layers(self) -> list[str]:
         """The layers whose activations were recorded, in the order in which the model calls them."""
-        return [column for column in self._table(layout.DEAD_FILTERS).columns if column != "step"]
+        columns = self._table(layout.DEAD_FILTERS).columns
+        return [c.removesuffix("_") if c[:-1] in layout.STEPS_COLUMNS else c for c in columns if c != "step"]
 
     def dead_filters(self) -> pd.DataFrame:
-        """How many filters of each layer are zero all over the probe, one column each."""
+        """How many filters of each layer are zero all over the probe, one column each.
+
+        Here as in every table: what is called `step`, `epoch`, `batch` or `wall_time`, and is none, is
+        `step_`, ... .
+        """
         return self._with_steps(self._table(layout.DEAD_FILTERS))
+
+    def quantity_names(self) -> list[str]:
+        """The names of the quantities of the user's own (see `callbacks.Numbers`) that were recorded."""
+        beginning = f"{layout.QUANTITIES}/"
+        return [layout.quantity_name(name) for name in self.datasets() if name.startswith(beginning)]
+
+    def quantity(self, name: str) -> pd.DataFrame:
+        """What a quantity of the user's own gave: step, epoch (2.5 is in the middle of the third), numbers.
+
+        A number that was not given, or could not be had, is NaN.
+
+        Raises:
+            NotInRunError: there is no such quantity in the run.
+        """
+        table = self._table(layout.quantity_dataset(name))
+        if not len(table):
+            held = ", ".join(self.quantity_names()) or "none of the user's own"
+            raise NotInRunError(f'No quantity "{name}" in this run. It holds: {held}.')
+        table.insert(1, "epoch", self.epochs_at(table["step"].to_numpy()))
+        return table
 
     def predictions(self, output: int = 0) -> Snapshots:
         """What `predict` answered, `(sample, ...)`; `steps` counts the samples.
@@ -291,10 +317,10 @@ class Run:
         end = None if count is None else first + count
 
         def look(files: list[h5py.File]) -> Rows | None:
-            parts, passed = [], 0
+            parts, passed, order = [], 0, StepOrder()
             for file in [file for file in files if isinstance(file.get(name), h5py.Dataset)]:
                 stop = None if end is None else max(0, end - passed)
-                parts += self._read(file, name, slice(max(0, first - passed), stop))
+                parts += self._read(file, name, order, slice(max(0, first - passed), stop))
                 passed += file[name].shape[0]
             return concatenate(parts) if parts else None
 
@@ -371,14 +397,20 @@ class Run:
         import pandas as pd
 
         def look(files: list[h5py.File]) -> Rows | None:
-            parts = [rows for file in files if name in file for rows in self._read(file, name)]
+            order = StepOrder()
+            parts = [rows for file in files if name in file for rows in self._read(file, name, order)]
             return concatenate(parts) if parts else None
 
         rows = self._looking(look, [name])
         if rows is None:
             columns = layout.STEPS_COLUMNS if name == layout.STEPS else ("step",)
             return pd.DataFrame({c: pd.Series(dtype=np.float64) for c in columns})
-        table = pd.DataFrame(rows.values, columns=pd.Index(rows.attributes["columns"]))
+        schema.check_rows(name, rows, self.folder)
+        names = rows.attributes["columns"]
+        if name not in (layout.STEPS, layout.EPOCH_SCALARS):
+            # A layer may be called as a column that tells time.
+            names = [f"{one}_" if one in layout.STEPS_COLUMNS else one for one in names]
+        table = pd.DataFrame(rows.values, columns=pd.Index(names))
         if name == layout.STEPS:
             return table.astype({c: np.int64 for c in ("step", "epoch", "batch")})
         table.insert(0, "step", rows.steps)
@@ -401,9 +433,11 @@ class Run:
         layers = ", ".join(held) or "none yet"
         return f'No layer "{layer}" in this run. It holds: {layers}.'
 
-    def _read(self, file: h5py.File, name: str, rows: slice = slice(None)) -> list[Rows]:
+    def _read(self, file: h5py.File, name: str, order: StepOrder, rows: slice = slice(None)) -> list[Rows]:
         with self._passing_over(Path(file.filename)):
-            return [segment.read(file, name, rows)]
+            found = segment.read(file, name, rows)
+            order.check(file, name, found.steps)
+            return [found]
         return []
 
     @contextlib.contextmanager

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tensorview_insitu.run.errors import NotARunError
+
 Attributes = Mapping[str, Any]
 
 
@@ -46,15 +48,29 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
     attributes = together(parts)
     steps = np.concatenate([part.steps for part in parts])
     if "columns" not in attributes:
+        check_shapes(part.values.shape for part in parts)
         return Rows(steps, np.concatenate([part.values for part in parts]), attributes)
     columns = list(dict.fromkeys(c for part in parts for c in part.attributes["columns"]))
-    values = np.full((len(steps), len(columns)), np.nan, parts[0].values.dtype)
+    dtype = np.result_type(*{part.values.dtype for part in parts})
+    values = np.full((len(steps), len(columns)), np.nan, dtype)
     start = 0
     for part in parts:
         at = [columns.index(c) for c in part.attributes["columns"]]
         values[start : start + len(part.steps), at] = part.values
         start += len(part.steps)
     return Rows(steps, values, {**attributes, "columns": columns})
+
+
+def check_shapes(shapes: Iterable[tuple[int, ...]]) -> None:
+    """Raise unless rows of these shapes fit below each other; axis 0 being the rows.
+
+    Raises:
+        NotARunError: they do not.
+    """
+    rows = list(dict.fromkeys(shape[1:] for shape in shapes))
+    if len(rows) > 1:
+        told = " and ".join(map(str, rows))
+        raise NotARunError(f"Rows of one dataset are of different shapes: {told}. No recorder wrote them.")
 
 
 def together(parts: Iterable[Rows]) -> dict[str, Any]:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tensorview_insitu.run import datasets, layout
+from tensorview_insitu.run import datasets, layout, schema
 from tensorview_insitu.run.errors import DAMAGE, NotARunError
+from tensorview_insitu.run.examine import Version, examine, version_of
 from tensorview_insitu.run.rows import Block, Rows, concatenate, together
-from tensorview_insitu.run.safety import check
 from tensorview_insitu.run.spool import Spool
 
 _CHUNK_BYTES = 1 << 18
@@ -116,10 +114,6 @@ def _chunk(like: Rows) -> tuple[int, ...] | None:
     return (min(rows, max(1, _CHUNK_BYTES // row_bytes), 1024), *row)
 
 
-def _text(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value
-
-
 def open_part(path: Path) -> h5py.File:
     """Open one HDF5 file of a run for reading.
 
@@ -127,43 +121,30 @@ def open_part(path: Path) -> h5py.File:
         NotARunError: it is none, or of a later format, or holds what no recorder writes.
         FileNotFoundError: it is gone.
     """
-    before = os.stat(path)
+    version = examine(path)
     try:
         file = h5py.File(path, "r", locking=False)
     except FileNotFoundError:
         raise
     except OSError as error:
-        after = os.stat(path)
-        if (after.st_ino, after.st_mtime_ns) != (before.st_ino, before.st_mtime_ns):
-            # It went, and another came, while HDF5 opened it: the error is of the old one.
-            raise FileNotFoundError(errno.ENOENT, "replaced while it was opened", str(path)) from error
+        _refuse_replaced(path, version)
         raise NotARunError(f"Expected an HDF5 file of a run. Received: {path} ({error})") from error
     try:
-        _check_kind(file, path)
-        check(file, path)
-    except (NotARunError, FileNotFoundError):
+        _refuse_replaced(path, version)
+    except BaseException:
         file.close()
         raise
-    except DAMAGE as error:
-        file.close()
-        raise NotARunError(f"{path} is damaged: {error}") from error
     return file
+
+
+def _refuse_replaced(path: Path, version: Version) -> None:
+    if version_of(path) != version:  # it went, and another came, while HDF5 opened it
+        raise FileNotFoundError(errno.ENOENT, "replaced while it was opened", str(path))
 
 
 def run_of(file: h5py.File) -> str:
     """The id of the run that a file belongs to."""
-    return str(_text(file.attrs["run_id"]))
-
-
-def _check_kind(file: h5py.File, path: Path) -> None:
-    about = {key: _text(file.attrs.get(key)) for key in ("format", "version", "run_id", "first", "last")}
-    if about["format"] != layout.FORMAT or None in about.values():
-        raise NotARunError(f"Expected an HDF5 file written by InSituRecorder. Received: {path}")
-    if about["version"] > layout.VERSION:
-        raise NotARunError(
-            f"{path} is in format {about['version']}; this tensorview-insitu reads up to {layout.VERSION}. "
-            "Install a newer one."
-        )
+    return str(schema.attributes(file.id)["run_id"])
 
 
 def dataset_names(file: h5py.File) -> list[str]:
@@ -184,14 +165,7 @@ def dataset_names(file: h5py.File) -> list[str]:
 
 def attributes(file: h5py.File, name: str) -> dict[str, Any]:
     """What dataset `name` says of itself."""
-    return {key: _decoded(value) for key, value in file[name].attrs.items()}
-
-
-def _decoded(value: Any) -> Any:
-    value = _text(value)
-    if isinstance(value, str) and value.startswith("["):
-        return json.loads(value)
-    return value.item() if isinstance(value, np.generic) else value
+    return schema.attributes(file[name].id)
 
 
 def steps_of(file: h5py.File, name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -202,7 +176,7 @@ def steps_of(file: h5py.File, name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
     """
     with _naming_what_is_damaged(file, name):
         if name == layout.STEPS:
-            return file[name][:, 0].astype(np.int64)  # type: ignore[no-any-return]
+            return schema.whole_numbers(file[name][:, 0], name, file.filename)
         return file[layout.steps_dataset(name)][:]  # type: ignore[no-any-return]
 
 
@@ -213,7 +187,9 @@ def read(file: h5py.File, name: str, rows: slice = slice(None)) -> Rows:
         NotARunError: its bytes are damaged (checksum).
     """
     with _naming_what_is_damaged(file, name):
-        return Rows(steps_of(file, name)[rows], file[name][rows], attributes(file, name))
+        found = Rows(steps_of(file, name)[rows], file[name][rows], attributes(file, name))
+        schema.check_rows(name, found, file.filename)
+        return found
 
 
 def values(file: h5py.File, name: str, rows: slice) -> np.ndarray[Any, np.dtype[Any]]:

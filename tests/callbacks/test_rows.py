@@ -496,3 +496,37 @@ def test_without_an_optimizer_there_is_no_learning_rate_and_no_norm(eager, tmp_p
         assert list(batches["n"]) == SIZES
     assert run.gradient_norms()[["dense/kernel", "dense/bias"]].isna().all().all()
     assert any("no learning rate" in m for m in run.identity["missing"])
+
+
+class ScalesItsGradients(Own):
+    """What TensorFlow multiplies out, as long as nobody asks for the products between."""
+
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(self(x) - y))
+        gradients = tape.gradient(loss, self.trainable_variables)
+        gradients, _ = tf.clip_by_global_norm([g * 0.37 for g in gradients], 1.0)
+        self.optimizer.apply([g * 1.3 for g in gradients], self.trainable_variables)
+        return {"loss": loss, "norm": 1.3 * tf.norm(gradients[0])}
+
+
+def test_to_ask_for_a_gradient_does_not_change_how_tensorflow_computes_it(tmp_path):
+    run = recorded(made(ScalesItsGradients), tmp_path / "run", False)
+    np.testing.assert_allclose(run.gradient_norms()["dense/kernel"], run.scalars("batch")["norm"], rtol=1e-5)
+
+
+class Reserved(Own):
+    def train_step(self, data):
+        loss = self.descend(*data)
+        return {"loss": loss, "step": loss, "epoch": 2 * loss, "learning_rate": 3 * loss}
+
+
+@EAGER
+def test_names_that_the_tables_have_already_are_said_and_left_out(eager, tmp_path):
+    run = recorded(made(Reserved), tmp_path / "run", eager)
+    batches = run.scalars("batch")
+    assert list(batches["step"]) == [1, 2, 3, 4, 5, 6] and list(run.scalars("epoch")["epoch"]) == [1, 2]
+    np.testing.assert_allclose(batches["learning_rate"], 3 * batches["loss"], rtol=1e-6)
+    np.testing.assert_allclose(batches["learning_rate/sgd"], 0.05, rtol=1e-6)
+    assert sum("column of that name" in m for m in run.identity["missing"]) == 4

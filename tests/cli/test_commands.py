@@ -144,7 +144,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path, capsys):
     folder = images(tmp_path / "x", a=[("L", (9, 9), "png")], b=[("L", (9, 9), "png")])
     (folder / "b/broken.png").write_text("no image")
     assert main(["demo", str(tmp_path / "o"), "--images", str(folder)]) == 2
-    assert "b/broken.png is no image that can be read" in capsys.readouterr().err
+    assert "b/broken.png" in capsys.readouterr().err
 
 
 def test_a_live_run_is_not_packed(tmp_path, capsys):

@@ -6,11 +6,12 @@ import pytest
 from reading import read_collection, read_image, read_poly
 
 from tensorview_insitu.export.collection import write_collection
-from tensorview_insitu.export.files import every_nth, finite_range, plain_name, spread
+from tensorview_insitu.export.files import every_nth, finite_range, spread
 from tensorview_insitu.export.image_data import write_image_data
-from tensorview_insitu.export.names import safe_names
 from tensorview_insitu.export.poly_data import grid_quads, write_poly_data
-from tensorview_insitu.export.table import write_table
+from tensorview_insitu.export.table import read_table, write_table
+from tensorview_insitu.text.array_names import array_name
+from tensorview_insitu.text.file_names import safe_names
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 3), (4, 3, 2)])
@@ -73,7 +74,8 @@ def test_a_table_keeps_all_digits_and_nan(tmp_path):
     back = pd.read_csv(tmp_path / "t.csv")
     pd.testing.assert_series_equal(back["loss"], table["loss"])
     # A spreadsheet must not take a name for a formula.
-    assert list(back["layer"]) == ["'=1+1", "a,b", "'-x"]
+    assert list(back["layer"]) == ["%3D1+1", "a,b", "%2Dx"]
+    pd.testing.assert_frame_equal(read_table(tmp_path / "t.csv"), table)
     assert index == {"file": "t.csv", "columns": ["loss", "layer"], "rows": 3}
 
 
@@ -88,7 +90,8 @@ def test_safe_names_differ_on_any_file_system():
 def test_small_things():
     assert finite_range([1, np.nan, 3], [np.inf, -2]) == (-2.0, 3.0)
     assert finite_range([np.nan]) == (0.0, 1.0)
-    assert plain_name("top-5 accuracy") == "top_5_accuracy" and plain_name("5x") == "_5x"
+    assert array_name("top-5 accuracy") == "top_5_accuracy" and array_name("5x") == "_5x"
+    assert array_name("loss", ["loss", "loss_2"]) == "loss_3"
     assert list(every_nth(7, 3)) == [0, 3, 6] and list(every_nth(6, 3)) == [0, 3, 5]
     assert list(spread(3)) == [0, 1, 2]
     assert len(spread(10_000)) == 1000 and spread(10_000)[-1] == 9_999

@@ -171,6 +171,7 @@ def test_the_live_window_reads_a_grown_export_and_follows_its_newest_time(pvpyth
     launcher = tmp_path / "launch.py"
     launcher.write_text(
         f"import os, sys\nos.environ['TENSORVIEW_INSITU_STATE'] = {str(early / 'states/dashboard.pvsm')!r}\n"
+        f"os.environ['TENSORVIEW_INSITU_INDEX'] = {str(early / 'index.json')!r}\n"
         f"sys.argv = ['x', {str(script)!r}, {str(early)!r}, {str(late)!r}, {str(tmp_path / 'out.json')!r}]\n"
         f"exec(open({str(Path(__file__).parent / 'follow_window.py')!r}).read())\n"
     )

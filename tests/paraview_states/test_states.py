@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 
 import pytest
 from tensorview_insitu.paraview_states import colour_maps
+from tensorview_insitu.paraview_states.foreign_state import checked_state
 from tensorview_insitu.paraview_states.look import ticks
 from tensorview_insitu.paraview_states.pvpython import pvpython
 from tensorview_insitu.paraview_states.pvsm import pvsm
-from tensorview_insitu.paraview_states.relocate import relocated
 from tensorview_insitu.paraview_states.scene import Node, Scene, Split, sizes, tree
 from tensorview_insitu.paraview_states.settings import Settings
 from tensorview_insitu.paraview_states.states import write_states
@@ -66,7 +66,7 @@ def test_text_with_markup_survives_both_emitters(tmp_path):
     scene.layout = view
     root = ElementTree.fromstring(pvsm(scene, tmp_path))
     assert root.find(".//Property[@name='Text']/Element").get("value") == "conv/<k&\"1\"> 'é'\nnext"
-    strings = [n.value for n in ast.walk(ast.parse(pvpython(scene, "x"))) if isinstance(n, ast.Constant)]
+    strings = [n.value for n in ast.walk(ast.parse(pvpython(scene))) if isinstance(n, ast.Constant)]
     assert "conv/<k&\"1\"> 'é'\nnext" in strings
 
 
@@ -96,11 +96,12 @@ def test_a_moved_export_gets_states_with_its_new_paths(copy):
 def test_an_edited_state_of_a_moved_export_is_read_with_its_new_paths(exported, copy):
     state = copy / "states/training_curve_3d.pvsm"
     assert all(file.startswith(str(exported)) for file in files_of(state))
-    text = relocated(state, copy)
-    state.write_text(text)
+    checked = checked_state(state, copy)
+    assert checked.moved
+    state.write_text(checked.text)
     files = files_of(state)
     assert files and all(file.startswith(str(copy)) and Path(file).is_file() for file in files)
-    assert relocated(state, copy) is None
+    assert not checked_state(state, copy).moved
 
 
 def test_an_unknown_view_is_told_with_those_there_are(copy):
@@ -112,7 +113,7 @@ def test_a_view_without_data_says_what_it_lacks(exported):
     index = read_index(exported)
     index |= {"curve": None, "metrics": [], "gradient_norms": None, "layers": [], "feature_maps": []}
     index |= {"network": None, "health": [], "distributions": []}
-    index |= {"explanations": [], "explanation_grid": None}
+    index |= {"explanations": [], "explanation_grid": None, "quantities": []}
     for view in VIEWS.values():
         with pytest.raises(ImpossibleViewError):
             view(index, Settings())
@@ -152,52 +153,3 @@ def test_ticks_are_round_few_and_inside(extent):
     assert 2 <= len(labels) <= 7
     assert all(extent[0] <= label <= extent[1] for label in labels)
     assert all(len(f"{label:.6g}") <= 7 for label in labels)
-
-
-PROGRAMMABLE = """<Proxy group="filters" type="ProgrammableFilter" id="99999" servers="1">
-<Property name="RequestInformationScript" id="1" number_of_elements="1">
-<Element index="0" value="open(r'{sentinel}', 'w')"/></Property></Proxy>
-"""
-
-
-@pytest.mark.parametrize("command", ["open", "render"])
-def test_a_state_that_holds_code_is_refused_unless_allowed(
-    command, copied_run, tmp_path, capsys, monkeypatch
-):
-    from tensorview_insitu.cli import paraview_process
-    from tensorview_insitu.cli.exported import ready_state
-    from tensorview_insitu.cli.main import main
-
-    monkeypatch.setattr(paraview_process, "find", lambda name: "/bin/true")
-    monkeypatch.setenv("DISPLAY", ":0")
-    folder = copied_run.folder / "paraview"
-    assert main(["export", str(copied_run.folder)]) == 0
-    state = folder / "states" / "training_curves.pvsm"
-    code = PROGRAMMABLE.format(sentinel=tmp_path / "sentinel")
-    state.write_text(state.read_text().replace("<Proxy ", code + "<Proxy ", 1))
-    capsys.readouterr()
-    assert main([command, str(copied_run.folder), "--view", "training_curves"]) == 2
-    told = capsys.readouterr().err
-    assert "runs code when it is opened (ProgrammableFilter, RequestInformationScript)" in told
-    assert "--allow-code" in told and told.count("\n") == 1
-    allowed = ready_state(folder, "training_curves", tmp_path, allow_code=True)
-    assert "ProgrammableFilter" in allowed.read_text()
-    assert not (tmp_path / "sentinel").exists()
-
-
-@pytest.mark.parametrize("text", ["<!DOCTYPE x [<!ENTITY a 'b'>]><ParaView/>", "no XML at all"])
-def test_a_state_that_is_no_plain_xml_is_refused(text, tmp_path):
-    from tensorview_insitu.paraview_states.foreign_code import ForeignCodeError, refuse_code
-
-    (tmp_path / "state.pvsm").write_text(text)
-    with pytest.raises(
-        ForeignCodeError, match=r"state\.pvsm (declares a document type|is no ParaView state)"
-    ):
-        refuse_code(tmp_path / "state.pvsm")
-
-
-def test_no_state_of_ours_holds_code(exported):
-    from tensorview_insitu.paraview_states.foreign_code import code_in
-
-    for state in (exported / "states").glob("*.pvsm"):
-        assert code_in(state.read_bytes(), state) == []

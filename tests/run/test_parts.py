@@ -306,8 +306,10 @@ def test_the_same_rows_under_another_number_are_found(tmp_path):
     assert len(verify(folder).problems) == 3
     assert "/steps of " in verify(folder).problems[-1]
     assert all("its steps fall, or are there twice" in problem for problem in verify(folder).problems)
-    with pytest.raises(NotARunError, match="its steps fall, or are there twice"):
-        pack(folder)
+    for look in (pack, everything):
+        with pytest.raises(NotARunError, match="its steps fall, or are there twice"):
+            look(folder)
+    assert everything(folder, skip_damaged=True) == list(range(1, 11))
 
 
 def test_a_run_from_before_segments_were_counted_opens_as_it_did(tmp_path):
@@ -408,6 +410,36 @@ def test_a_run_that_another_takes_the_place_of_is_looked_at_again(tmp_path, monk
     answers = iter([before[0], before[1], before[1], before[1]])
     monkeypatch.setattr(parts, "read_identity", lambda path: next(answers, before[1]))
     assert Run.open(folder).steps()["step"].tolist() == list(range(1, 11))
+
+
+def test_a_file_that_goes_while_it_is_looked_for_matters_unless_another_stands_for_it(tmp_path, monkeypatch):
+    folder = written(tmp_path / "run", 4)
+    run_id = read_identity(folder)["run_id"]
+    publish(named(folder, 1, 2), segment.content([block(6, 15)], run_id, 1, 2))
+    gone, real = [], segment.open_part
+
+    def open_part(path):
+        if path in gone:
+            raise FileNotFoundError(path)
+        return real(path)
+
+    monkeypatch.setattr(segment, "open_part", open_part)
+    for path, covered in ((0, False), (1, True), (2, True), (3, False)):
+        gone[:] = [named(folder, path)]
+        with contextlib.ExitStack() as stack:
+            if covered:
+                found = open_parts(folder, stack)
+                assert [(part.first, part.last) for part in found.parts] == [(0, 0), (1, 2), (3, 3)]
+                assert len(found.covered) == 1 and not found.problems and not found.lacking()
+            else:
+                with pytest.raises(FileNotFoundError, match="it went while the run was looked at"):
+                    open_parts(folder, stack)
+    gone.clear()
+    add_tail(folder)
+    for path in (folder / "segments/tail.h5", named(folder, 1, 2)):
+        gone[:] = [path, named(folder, 2)]
+        with contextlib.ExitStack() as stack, pytest.raises(FileNotFoundError):
+            open_parts(folder, stack)
 
 
 def test_a_file_that_says_nonsense_of_its_segments_is_told(tmp_path):

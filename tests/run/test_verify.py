@@ -1,11 +1,14 @@
 """`verify` tells a whole run from a damaged one, and names what is wrong."""
 
+import re
+
 import h5py
 import pytest
 from written import block
 
 from tensorview_insitu.cli.main import main
 from tensorview_insitu.run import layout
+from tensorview_insitu.run import verify as verify_module
 from tensorview_insitu.run.errors import NotARunError
 from tensorview_insitu.run.reader import Run
 from tensorview_insitu.run.verify import verify
@@ -73,3 +76,37 @@ def test_info_names_a_damaged_file_and_the_rest_stays_readable(tmp_path, capsys)
     assert "/steps" in told and "10 x 4" in told
     assert main(["export", str(folder), "--skip-damaged"]) == 0
     assert main(["export", str(folder)]) == 2
+
+
+def test_all_of_a_dataset_is_read_however_it_is_cut_into_pieces(tmp_path, monkeypatch):
+    folder = segmented(tmp_path / "run")
+    last = folder / "segments/000002-000002.h5"
+    with h5py.File(last) as file:
+        chunk = file["layers/conv/kernel"].id.get_chunk_info(0)
+    whole = last.read_bytes()
+    at = chunk.byte_offset + chunk.size - 8  # of its last row
+    for piece in (1, 100, 32 << 20):
+        monkeypatch.setattr(verify_module, "_PIECE_BYTES", piece)
+        last.write_bytes(whole)
+        told = []
+        verdict = verify(folder, lambda *progress, told=told: told.append(progress))
+        assert (verdict.files, verdict.datasets, verdict.problems) == (3, 9, [])
+        assert told == [(1, 3), (2, 3), (3, 3)]
+        last.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert [problem.split(" of ")[0] for problem in verify(folder).problems] == [
+            "Dataset /layers/conv/kernel"
+        ]
+
+
+def test_an_export_that_skips_damage_holds_the_rows_that_can_be_read(tmp_path):
+    folder = segmented(tmp_path / "run")
+    broken = folder / "segments/000001-000001.h5"
+    with h5py.File(broken) as file:  # found when its rows are read, and not before
+        at = file["layers/conv/kernel"].id.get_chunk_info(0).byte_offset
+    content = bytearray(broken.read_bytes())
+    content[at + 5] ^= 16
+    broken.write_bytes(content)
+    out = tmp_path / "out"
+    assert main(["export", str(folder), "--skip-damaged", "-o", str(out)]) == 0
+    times = re.findall(r'timestep="([^"]*)"', (out / "layers/conv/kernel_by_step.pvd").read_text())
+    assert list(map(float, times)) == [1, 2, 3, 4, 5, 11, 12, 13, 14, 15]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,11 @@ class Optimizers:
 
     @property
     def once_a_step(self) -> Any:
-        """The one optimizer that every step applies once, whatever the numbers; None where it is not so."""
-        return self._found[0][0] if len(self._found) == 1 and self._each_once else None
+        """The one optimizer that every step applies, and that counts each time; None where it is not so."""
+        if len(self._found) != 1 or not self._each_once:
+            return None
+        optimizer = self._found[0][0]
+        return None if optimizer.gradient_accumulation_steps else optimizer
 
     def column(self, optimizer: Any) -> Column:
         """The column of an optimizer's learning rate."""
@@ -42,10 +45,16 @@ class Optimizers:
         self._found.append((optimizer, name))
         return _rate_column(name)
 
-    def recorded_name(self, column: Column) -> str:
-        """The name of a column in the run: a lone optimizer's learning rate is `learning_rate`."""
+    def recorded_name(self, column: Column, columns: Collection[Column]) -> str:
+        """The name of a column in the run: a lone optimizer's learning rate is `learning_rate`.
+
+        Args:
+            column: one of them.
+            columns: all; the step itself may return something of that name.
+        """
         lone = len(self._found) == 1 and column == _rate_column(self._found[0][1])
-        return LEARNING_RATE if lone else column.recorded_name
+        taken = any(other.recorded_name == LEARNING_RATE for other in columns)
+        return LEARNING_RATE if lone and not taken else column.recorded_name
 
     def end_of_step(self, applied: Applied) -> None:
         """A step was traced in which this was applied."""

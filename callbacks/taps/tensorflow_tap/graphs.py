@@ -8,6 +8,16 @@ from typing import Any, Literal
 import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
 _PASSING = ("Identity", "Cast", "StopGradient", "EnsureShape")
+# TensorFlow reorders chains of these.
+_CHAINED = {
+    "Mul": tf.multiply,
+    "AddV2": tf.add,
+    "Add": tf.add,
+    "Sub": tf.subtract,
+    "RealDiv": tf.divide,
+    "Neg": tf.negative,
+    "Identity": tf.identity,
+}
 # What they compute lies in a graph of their own.
 _CALLS = (
     "PartitionedCall",
@@ -38,6 +48,33 @@ def passed_through(tensor: Any) -> Any:
     while isinstance(tensor, tf.Tensor) and tensor.op.type in _PASSING:
         tensor = tensor.op.inputs[0]
     return tensor
+
+
+def apart(tensor: Any) -> Any:
+    """The same value, computed without asking for sums and products that the step needs only inside.
+
+    TensorFlow reorders chains of them, `(g * scale) * rate` to `g * (scale * rate)`, but only where nobody
+    else asks for what is between: to ask would change the last bit of the weights. So what is asked for is
+    computed again, in float64, where it is no copy that TensorFlow would find and share.
+    """
+    if tf.executing_eagerly() or not isinstance(tensor, tf.Tensor) or not _is_chained(tensor):
+        return tensor
+    done: dict[int, Any] = {}
+
+    def again(one: Any) -> Any:
+        if id(one) not in done:
+            done[id(one)] = (
+                _CHAINED[one.op.type](*[again(part) for part in one.op.inputs])
+                if _is_chained(one)
+                else tf.cast(one, tf.float64)
+            )
+        return done[id(one)]
+
+    return again(tensor)
+
+
+def _is_chained(tensor: Any) -> bool:
+    return tensor.dtype == tf.float32 and tensor.op.type in _CHAINED
 
 
 def origin(tensor: Any, results: Iterable[Any], variables: Iterable[Any]) -> Origin:

@@ -16,9 +16,10 @@ import numpy as np
 import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
 from tensorview_insitu.explain.shadows import Shadows
+from tensorview_insitu.run import layout
 
 from ..columns import Column, Kind
-from .graphs import current_graph, graph_of, origin, passed_through
+from .graphs import apart, current_graph, graph_of, origin, passed_through
 from .rings import Cell
 from .witness import Result, unwitnessed
 
@@ -159,6 +160,9 @@ class Logs:
         return [column for column in made if column is not None]
 
     def _column(self, name: str, value: Any, nested: Taken) -> tuple[Column, list[Any]] | None:
+        if name in layout.STEPS_COLUMNS:
+            self._note(f"{name} is not recorded by batch: the run's tables have a column of that name")
+            return None
         scalar = _scalar(value)
         if scalar is None:
             self._note(f"{name} is not recorded by batch: it is no number")
@@ -215,7 +219,7 @@ class Logs:
             # What was added in a graph that is neither the step's nor known: it cannot be reached.
             if any(graph_of(value) is not self._graph for value in sums if tf.is_tensor(value)):
                 return None
-            parts = [tf.cast(value, tf.float32) for value in sums]
+            parts = [tf.cast(apart(value), tf.float32) for value in sums]
             if id(variable) in nested:
                 total, count = nested[id(variable)]
                 parts.append(total if parts else tf.where(count > 0, total, np.float32(np.nan)))

@@ -11,6 +11,7 @@ import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
 from tensorview_insitu.explain.hearing import filters_last, hearing
 
+from ...one_line import told
 from .rings import Cell, rows_between
 
 _BYTES = 32 << 20
@@ -23,9 +24,13 @@ class TensorFlowPredictionTap:
     Args:
         model: the model.
         wants: whether a layer's answers are taken.
+
+    Attributes:
+        problems: what could not be taken.
     """
 
     def __init__(self, model: keras.Model, wants: Callable[[str, keras.Layer], bool]) -> None:
+        self.problems: list[str] = []
         self._model = model
         self._wants = wants
         self._widths: dict[str, int] = {}
@@ -64,18 +69,35 @@ class TensorFlowPredictionTap:
             answers: dict[str, Any] = {}
 
             def hear(path: str, answer: Any) -> None:
+                self._guarded(path, lambda: means(path, answer))
+
+            def means(path: str, answer: Any) -> None:
                 answer = filters_last(answer)
                 if answer.shape[-1] is not None:
                     space = list(range(1, len(answer.shape) - 1))
-                    answers[path] = tf.reduce_mean(tf.cast(answer, tf.float32), space)
+                    mean = tf.reduce_mean(tf.cast(answer, tf.float32), space)
+                    answers[path] = _of_samples(mean, _samples_in(data))
 
-            with hearing(self._model, self._wants, hear):
+            def wanted(path: str, layer: keras.Layer) -> bool:
+                return bool(self._guarded(path, lambda: self._wants(path, layer)))
+
+            with hearing(self._model, wanted, hear):
                 outputs = predict_step(data)
             if answers:
-                self._write(answers)
+                self._guarded("all layers", lambda: self._write(answers))
             return outputs
 
         return tapped_predict_step
+
+    def _guarded(self, path: str, do: Callable[[], Any]) -> Any:
+        # Our own mistake must not end a prediction. What the step itself raises is not caught here.
+        try:
+            return do()
+        except Exception as error:
+            problem = f"the activations of {path} are not recorded while it predicts: {told(error)}"
+            if problem not in self.problems:
+                self.problems.append(problem)
+            return None
 
     def _write(self, answers: dict[str, Any]) -> None:
         if self._rows is None:
@@ -94,3 +116,14 @@ class TensorFlowPredictionTap:
         written = self._rows.here.scatter_nd_update(where[:, None], values)
         with tf.control_dependencies([written]):
             self._count.here.assign_add(count)
+
+
+def _samples_in(data: Any) -> Any:
+    return tf.shape(keras.tree.flatten(data)[0])[0]
+
+
+def _of_samples(rows: Any, count: Any) -> Any:
+    """The rows, where there is one for each sample; else as many of NaN: a layer may fold its batch."""
+    filler = tf.fill([tf.maximum(count - tf.shape(rows)[0], 0), rows.shape[1]], np.float32(np.nan))
+    cut = tf.concat([rows[:count], filler], 0)
+    return tf.where(tf.equal(tf.shape(rows)[0], count), cut, np.float32(np.nan))

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 from numpy.typing import NDArray
 
-from ...brief import brief
+from ...one_line import told
 from ...schedule import Schedule
 from ..columns import Column
 from ..tap import Drained, DrainedCopies, DrainedUpdates, Piece, Wanted
@@ -143,7 +143,7 @@ class TensorFlowTap:
     def _values(self, columns: Mapping[Column, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
         values: dict[str, NDArray[np.float64]] = {}
         for column, parts in columns.items():
-            name = self._optimizers.recorded_name(column)
+            name = self._optimizers.recorded_name(column, columns)
             ours = column.values(parts)
             # Steps that were traced apart may know the same number by other parts.
             values[name] = np.where(np.isnan(ours), values.get(name, ours), ours)
@@ -175,7 +175,7 @@ class TensorFlowTap:
             return do()
         except Exception as error:
             self._broken = True
-            self._note(f"batches are not recorded: {brief(error)}")
+            self._note(f"batches are not recorded: {told(error)}")
             return None
 
     def unless_it_fails(self, part: str, do: Callable[[], _T]) -> _T | None:
@@ -186,7 +186,7 @@ class TensorFlowTap:
             return do()
         except Exception as error:
             self._without.add(part)
-            self._note(f"{part} are not recorded by batch: {brief(error)}")
+            self._note(f"{part} are not recorded by batch: {told(error)}")
             return None
 
     def _note(self, problem: str) -> None:
@@ -333,7 +333,7 @@ class TensorFlowTap:
         self._rings = StepRings(self._steps, at_once, self._strategy)
         for request in self._wanted.copies:
             pieces = request.select()
-            width = sum(piece.size for piece in pieces)
+            width = max(1, sum(piece.size for piece in pieces))  # TensorFlow cannot write into nothing
             ring = ArrayRing(request.schedule, width, self._strategy, thinnable=self._wanted.thinnable)
             ring.thin(request.stride())
             self._copies.append((pieces, ring))
@@ -399,4 +399,4 @@ def _table(count: int, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
 
 def _row(pieces: Sequence[Piece]) -> Any:
     values = [tf.reshape(tf.cast(piece.value(), tf.float32), (-1,)) for piece in pieces]
-    return tf.concat(values, 0) if values else tf.zeros(0)
+    return tf.concat(values, 0) if values else tf.zeros(1)

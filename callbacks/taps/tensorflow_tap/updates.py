@@ -11,7 +11,7 @@ import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
 from ...layers import LayerVariable
 from ..tap import FromUpdates
-from .graphs import current_graph
+from .graphs import apart, current_graph
 from .rings import ArrayRing, Cell, Held
 
 
@@ -87,7 +87,7 @@ class Update:
         return zip(self._names, self.variables, strict=True)
 
     def _part(self, v: LayerVariable, gradient: Any, scale: Any) -> Any:
-        dense = tf.cast(tf.convert_to_tensor(gradient), tf.float32)
+        dense = tf.cast(apart(tf.convert_to_tensor(gradient)), tf.float32)
         if scale is not None:
             dense = dense / tf.cast(scale, tf.float32)
         if self.taking == "filter_gradient_norms":
@@ -137,4 +137,4 @@ def _half_square(gradient: Any) -> Any:
         # An embedding's gradient names a row once per use: only their sum is the gradient.
         rows, where = tf.unique(gradient.indices)
         gradient = tf.math.unsorted_segment_sum(gradient.values, where, tf.size(rows))
-    return tf.nn.l2_loss(tf.cast(gradient, tf.float32))
+    return tf.cast(tf.nn.l2_loss(apart(tf.cast(gradient, tf.float32))), tf.float32)

@@ -13,10 +13,12 @@ import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import keras
+import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
+_F = TypeVar("_F", bound=Callable[..., Any])
 _here = threading.local()
 # It hands its inner optimizer gradients that are unscaled: that one reports.
 _DELEGATES = (keras.optimizers.LossScaleOptimizer,)
@@ -107,45 +109,76 @@ def _root(kind: Any) -> Any:
     return keras.metrics.Metric if issubclass(kind, keras.metrics.Metric) else keras.optimizers.Optimizer
 
 
-@contextlib.contextmanager
-def _outermost(what: str, subject: Any) -> Iterator[bool]:
-    """Whether no other method of that kind runs for this subject: one that overrides calls `super()`."""
+# AutoGraph converts what a user's tf.function calls, and cannot convert all of what we do; but what the
+# wrapped methods do must be converted as ever. So a wrapper is a call before, the method, and a call after.
+_unconverted: Callable[[_F], _F] = tf.autograph.experimental.do_not_convert
+
+
+@_unconverted
+def _begin(what: str, subject: Any) -> tuple[str, int] | None:
+    """Note that a method runs; None for one that another of its kind calls by `super()`."""
     running: set[tuple[str, int]] = _here.__dict__.setdefault("running", set())
     key = (what, id(subject))
     if key in running:
-        yield False
-        return
+        return None
     running.add(key)
-    try:
-        yield True
-    finally:
-        running.discard(key)
+    return key
 
 
-def _result(result: Callable[[Any], Any]) -> Callable[[Any], Any]:
+@_unconverted
+def _end(key: tuple[str, int] | None) -> None:
+    """It has returned, or failed."""
+    if key is not None:
+        _here.running.discard(key)
+
+
+@_unconverted
+def _hush() -> tuple[Witness, ...]:
+    """Have nobody told of what follows; who was told."""
+    before = _witnesses()
+    _here.witnesses = ()
+    return before
+
+
+@_unconverted
+def _tell_again(witnesses: tuple[Witness, ...]) -> None:
+    _here.witnesses = witnesses
+
+
+@_unconverted
+def _tell(report: Callable[..., None], *what: Any) -> None:
+    """Have every witness told."""
+    for witness in _witnesses():
+        report(witness, *what)
+
+
+def _tell_result(witness: Witness, metric: Any, value: Any) -> None:
+    for key, part in value.items() if isinstance(value, dict) else ((None, value),):
+        witness.resulted(Result(metric, key, part))
+
+
+def _result(result: Callable[..., Any]) -> Callable[..., Any]:
     def reporting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        witnesses = _witnesses()
-        if not witnesses:
-            return result(self, *args, **kwargs)
-        with _outermost("result", self) as outermost:
+        outermost = _begin("result", self)
+        try:
             value = result(self, *args, **kwargs)
-        if outermost:
-            parts = value.items() if isinstance(value, dict) else ((None, value),)
-            for key, part in parts:
-                for witness in witnesses:
-                    witness.resulted(Result(self, key, part))
+        finally:
+            _end(outermost)
+        if outermost is not None:
+            _tell(_tell_result, self, value)
         return value
 
     return reporting
 
 
-def _reset_state(reset_state: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _reset_state(reset_state: Callable[..., Any]) -> Callable[..., Any]:
     def reporting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        witnesses = _witnesses()
-        with _outermost("reset", self) as outermost, unwitnessed():
+        witnesses = _hush()
+        try:
             value = reset_state(self, *args, **kwargs)
-        for witness in witnesses if outermost else ():
-            witness.reset(self)
+        finally:
+            _tell_again(witnesses)
+        _tell(lambda witness, metric: witness.reset(metric), self)
         return value
 
     return reporting
@@ -154,17 +187,17 @@ def _reset_state(reset_state: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _apply(apply: Callable[..., Any]) -> Callable[..., Any]:
     # Keras' LossScaleOptimizer passes trainable_variables by keyword: the name stays.
     def reporting(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
-        witnesses = _witnesses()
-        if not witnesses:
-            return apply(self, grads, trainable_variables)
-        grads = list(grads)
-        variables = None if trainable_variables is None else list(trainable_variables)
-        with _outermost("apply", self) as outermost:
-            for witness in witnesses if outermost else ():
-                witness.applying(self, grads, variables)
-            value = apply(self, grads, variables)
-            for witness in witnesses if outermost else ():
-                witness.applied(self)
+        outermost = _begin("apply", self)
+        if outermost is not None:
+            grads = list(grads)
+            trainable_variables = None if trainable_variables is None else list(trainable_variables)
+            _tell(lambda witness, *what: witness.applying(*what), self, grads, trainable_variables)
+        try:
+            value = apply(self, grads, trainable_variables)
+        finally:
+            _end(outermost)
+        if outermost is not None:
+            _tell(lambda witness, optimizer: witness.applied(optimizer), self)
         return value
 
     return reporting
@@ -172,18 +205,19 @@ def _apply(apply: Callable[..., Any]) -> Callable[..., Any]:
 
 def _assign_add(assign_add: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def reporting(self: Any, value: Any) -> Any:
-        for witness in _witnesses():
-            witness.added(self, value)
-        with unwitnessed():  # it assigns the sum
+        _tell(lambda witness, *what: witness.added(*what), self, value)
+        witnesses = _hush()  # it assigns the sum
+        try:
             return assign_add(self, value)
+        finally:
+            _tell_again(witnesses)
 
     return reporting
 
 
 def _assign(assign: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def reporting(self: Any, value: Any) -> Any:
-        for witness in _witnesses():
-            witness.assigned(self)
+        _tell(lambda witness, variable: witness.assigned(variable), self)
         return assign(self, value)
 
     return reporting
