@@ -58,7 +58,6 @@ _Hook = TypeVar("_Hook", bound=Callable[..., None])
 
 def _never_stops_training(hook: _Hook) -> _Hook:
     """What goes wrong in a hook ends the recording with one warning, and never the training."""
-
     name, of_keras = hook.__name__, hook.__name__.startswith("on_")
 
     @functools.wraps(hook)
