@@ -7,12 +7,14 @@ import functools
 import json
 import logging
 import os
+import sys
+import threading
 import time
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Literal, TypeVar, cast
 
 import keras
@@ -26,6 +28,7 @@ from tensorview_insitu.run.rows import Block, Rows
 from tensorview_insitu.run.writer import RunWriter, refuse_taken
 from tensorview_insitu.text.one_line import one_line, told
 
+from . import living
 from .asked import Asked
 from .attempts import Attempts
 from .audit import Audit, Doubt
@@ -35,16 +38,19 @@ from .budget import Budget
 from .clock import Clock
 from .layers import Names, described
 from .left_out import left_out
+from .loop import Loop
 from .numbers import numbers_of
 from .predicted import Predicted
 from .quantities import Biases, GradientNorms, Kernels, Metrics, Quantity, UpdateNorms, Variables
 from .render import Render
+from .tapping import Gate, Member
 from .taps.tap import Copies, Drained, Piece, PredictionTap, Tap, Wanted
-from .termination import Termination
+from .termination import Termination, uninterrupted
 from .thinning import Thinner, step_stride
 from .weights_audit import WeightsAudit
 
 _DRAIN_SECONDS = 1.0
+_LONGEST_WAIT_SECONDS = 60.0
 _LAST_SECONDS = 1.5  # for what is left when the process is told to end
 _log = logging.getLogger("tensorview_insitu")
 _Hook = TypeVar("_Hook", bound=Callable[..., None])
@@ -52,11 +58,14 @@ _Hook = TypeVar("_Hook", bound=Callable[..., None])
 
 def _never_stops_training(hook: _Hook) -> _Hook:
     """What goes wrong in a hook ends the recording with one warning, and never the training."""
+    name, of_keras = hook.__name__, hook.__name__.startswith("on_")
 
     @functools.wraps(hook)
     def guarded(self: InSituRecorder, *args: Any, **kwargs: Any) -> None:
         # A process forked by a data loader has a copy of this recorder: the run is not its to write.
         if self._given_up or os.getpid() != self._pid:
+            return
+        if of_keras and self._training and self._of_others(sys._getframe(1), name):
             return
         start = time.perf_counter()
         try:
@@ -140,6 +149,7 @@ class InSituRecorder(keras.callbacks.Callback):
         if self._given_up:
             _log.info("InSituRecorder(%r) leaves the recording to the chief worker.", str(self.path))
         else:
+            living.end_those_over(path=self.path, seconds=_LONGEST_WAIT_SECONDS)
             refuse_taken(self.path, overwrite=overwrite, resume=resume)
         self._pid = os.getpid()
         self._writer: RunWriter | None = None
@@ -155,7 +165,16 @@ class InSituRecorder(keras.callbacks.Callback):
         self._begun: Begun | None = None  # the quantities, for the model that is recorded
         self._thinner = Thinner(budget)
         self._termination = Termination(weakref.WeakMethod(self._terminate))
-        self._open = False  # the model is tapped, or the run not finished
+        self._loop: Loop | None = None  # that this records, or recorded last
+        self._gate: Gate | None = None
+        self._prediction_gate: Gate | None = None
+        self._member: Member | None = None
+        self._seen_function: Any = None
+        self._state_known = False
+        self._calls_before = 0
+        self._prediction_member: Member | None = None
+        self._changing = threading.RLock()  # of hooks and the look for trainings that are over
+        self._open = False  # the run is not finished
         self._training = False
         self._initial_taken = False
         self._described = False
@@ -164,24 +183,39 @@ class InSituRecorder(keras.callbacks.Callback):
         self._last_drain = 0.0
         self._pending_calls = 0
         self._predicted = Predicted()
+        if not self._given_up:
+            living.register(self)
 
     # ---- hooks, in the order in which training calls them
 
     def set_model(self, model: keras.Model) -> None:
-        """Wrap the model's train step: Keras builds its train function right after this.
+        """Make the run's folder, and look whether what is to be recorded is there.
 
         Raises:
             ValueError: a quantity names a layer that the model does not have.
             RunExistsError: another recorder took the folder meanwhile.
         """
-        super().set_model(model)
         if self._given_up:
+            super().set_model(model)
             return
+        caller = sys._getframe(1)
+        if self._training and self._loop is not None and self._loop.runs():
+            self.step_of_others()  # a callback's own fit, with the recorder of the fit that it is in
+            return
+        super().set_model(model)
+        self._loop = Loop(caller, "set_model")
         problems = self._check(model)
+        living.end_those_over(model=model)
         if self._writer is None:
+            living.end_those_over(path=self.path, seconds=_LONGEST_WAIT_SECONDS)
+            living.watch(self)
             try:
                 self._writer = RunWriter(
-                    self.path, overwrite=self._overwrite, resume=self._resume, durable=self._durable
+                    self.path,
+                    overwrite=self._overwrite,
+                    resume=self._resume,
+                    durable=self._durable,
+                    strict=self._strict,
                 )
             except RunExistsError:
                 raise  # the user's own mistake, told before the training starts
@@ -192,8 +226,11 @@ class InSituRecorder(keras.callbacks.Callback):
             else:
                 self._clock.go_on_after(self._writer.last_step, self._writer.last_epoch)
                 self._initial_taken = self._writer.last_step > 0
+                self._writer.reserve()
                 atexit.register(_close_at_exit, weakref.ref(self))
-        self._attach(model)
+        elif not self._writer.busy:
+            self._writer.refuse_lost()
+        self._attach(model, self._loop)
         for problem in problems:
             self._note(problem)
 
@@ -210,50 +247,58 @@ class InSituRecorder(keras.callbacks.Callback):
         return problems
 
     @_never_stops_training
-    def _attach(self, model: keras.Model) -> None:
-        if self._training:  # the fit before this one ended in an exception that nobody told us of
-            self._end(INTERRUPTED)
-        if self._begun is None or self._begun.model is not model:
-            self._begun = Begun(self.quantities, model, self._note)
-            self._thinner.begin(self._begun)
+    def _attach(self, model: keras.Model, loop: Loop) -> None:
+        living.watch(self)
+        with self._changing:
+            if self._training:  # the fit before this one ended in an exception that nobody told us of
+                self._end(INTERRUPTED)
+            elif self._open:
+                self._release()
+            self._loop, self._open = loop, True
+            if self._begun is None or self._begun.model is not model:
+                self._begun = Begun(self.quantities, model, self._note)
+                self._thinner.begin(self._begun)
+            self._renew_taps(model)
+
+    def _renew_taps(self, model: keras.Model) -> None:
         if not _same(self._tapped, _compiled_state(model)):
             self._tap = self._new_tap(model)
             self._prediction_tap = self._new_prediction_tap(model)
-        self._open = True
-        for tap in (self._tap, self._prediction_tap):
-            if tap is not None:
-                tap.install()
 
     @_never_stops_training
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Take the snapshot before training, and listen for a training that ends in an exception."""
+        if self._training or not self._open:  # a list of callbacks that is used again comes without set_model
+            self._attach(self.model, self._loop_here("on_train_begin"))
         assert self._writer is not None and self._begun is not None
-        self._training = True
-        self._status = INTERRUPTED
-        self._last_drain = time.monotonic()
-        self._writer.resume()
+        with self._changing:
+            self._loop = self._loop_here("on_train_begin")
+            self._training = True
+            self._status = INTERRUPTED
+        self._begin_writing()
         self._clock.begin_fit()
         self._audit.begin_fit()
         if self._weights_audit is not None:
             self._weights_audit.begin_fit()
         self._described = False
-        if self._prediction_tap is not None:
-            self._prediction_tap.remove()
         if self._built():
             self._describe()
             self._take_initial()
             self._write(self._begun.thawed(self._clock.step))
-        if self._tap is not None:
-            tapped = self.model.train_function
-            self.model.train_function = self._telling_of_failure(self._tap.started(tapped))
-            self.model.train_function.__dict__["tapped"] = tapped
+        self._enter_gate()
         if self._render is not None and (problem := self._render.start(self.path)):
             self._note(problem)
+
+    def _begin_writing(self) -> None:
+        assert self._writer is not None
+        self._last_drain = time.monotonic()
+        self._writer.resume()
         self._termination.listen()
 
     @_never_stops_training
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Note which epoch the next batches belong to."""
+        self._take_up_again("on_epoch_begin")
         self._clock.begin_epoch(epoch)
         self._audit.begin_epoch(self._updates_taken())
         self._thinner.begin_epoch()
@@ -265,7 +310,9 @@ class InSituRecorder(keras.callbacks.Callback):
         Here and not in on_train_batch_end: on asynchronous backends that hook alone would make all
         callbacks wait for every batch.
         """
-        at_once = int(getattr(self.model, "steps_per_execution", 1) or 1)
+        self._take_up_again("on_train_batch_begin")
+        self._keep_gate()
+        at_once = self._at_once()
         due = self._probed_due_by_step()
         if due or (
             self._tap is not None
@@ -284,6 +331,8 @@ class InSituRecorder(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Record what came since, the epoch's logs, and the snapshots due at its end."""
         assert self._begun is not None
+        self._take_up_again("on_epoch_end")
+        self._note_state()
         due_by_step = self._probed_due_by_step()
         self._record_batches(epoch_end=True)
         block = self._epoch_scalars(logs or {})
@@ -298,8 +347,11 @@ class InSituRecorder(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Leave the model as it was found, and pack the run."""
+        if self._of_others(sys._getframe(), "on_train_end"):
+            return
         if self._given_up:
             self._release()
+            self.close()
         else:
             self._finish()
 
@@ -308,11 +360,6 @@ class InSituRecorder(keras.callbacks.Callback):
         self._end(FINISHED)
 
     # ---- hooks of evaluate and predict
-
-    @_never_stops_training
-    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """A lone `evaluate` needs no tap: `set_model` did not know."""
-        self._release_unless_training()
 
     @_never_stops_training
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -329,15 +376,22 @@ class InSituRecorder(keras.callbacks.Callback):
 
     @_never_stops_training
     def on_predict_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """A lone `predict` needs the tap of predictions only."""
-        if not self._training and self._tap is not None:
-            self._remove_tap()
+        """Tap what the layers answer, where that is asked for."""
+        if self._training or self._prediction_tap is None:
+            return
+        self._loop = self._loop_here("on_predict_begin")
+        self._prediction_tap.prepare()
+        self._prediction_gate = Gate.of(self.model, self._prediction_gate, "predict")
+        self._prediction_member = Member(self._loop, self._prediction_tap, self, announced=True)
+        self._prediction_gate.add(self._prediction_member)
 
     @_never_stops_training
     def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Record the scores of the batch, and what the layers answered to it."""
         if self._training:
             return
+        if self._prediction_member is not None:
+            self._prediction_member.announced = True
         answers, lost = self._prediction_tap.drain() if self._prediction_tap is not None else ({}, 0)
         if lost:
             self._note(f"the activations of {lost} predicted samples were overwritten before they were read")
@@ -354,8 +408,9 @@ class InSituRecorder(keras.callbacks.Callback):
     def _finish_phase(self) -> None:
         if self._training:
             return
-        self._release()
-        self._open = False
+        with self._changing:
+            self._release()
+            self._open = False
         if self._writer is not None:
             self._describe()
             self._writer.finish(FINISHED)
@@ -378,12 +433,16 @@ class InSituRecorder(keras.callbacks.Callback):
 
     def close(self) -> None:
         """Finish the run now, if a training that ended in an exception left it open."""
-        if self._open:
+        if self._open and not self._given_up:
             self._close()
+        elif self._writer is not None and os.getpid() == self._pid:
+            self._writer.wait()  # for what goes on in the background
 
     @_never_stops_training
     def _close(self) -> None:
-        self._end(self._status)
+        with self._changing:
+            if self._open:
+                self._end(self._status)
 
     @_never_stops_training
     def _terminate(self, for_good: bool) -> None:
@@ -442,28 +501,146 @@ class InSituRecorder(keras.callbacks.Callback):
 
         return TensorFlowPredictionTap(model, activations.wants)
 
-    def _telling_of_failure(self, train_function: Callable[..., Any]) -> Callable[..., Any]:
-        # After an exception or Ctrl-C, TensorFlow's fit does not call on_train_end.
-        @functools.wraps(train_function)
-        def telling(*args: Any) -> Any:
-            try:
-                return train_function(*args)
-            except BaseException as error:
-                if self._tap is None or not self._tap.is_end_of_data(error):
-                    self._fail(error)
-                raise
+    # ---- whose training it is
 
-        return telling
+    def _loop_here(self, hook: str) -> Loop:
+        return Loop(sys._getframe(1), hook)
+
+    def _of_others(self, frame: FrameType, hook: str) -> bool:
+        """Whether a hook is called by another training than the one that is recorded."""
+        if not self._training or self._loop is None:
+            return False
+        lists = self._loop.lists_between(frame)
+        if lists is not None:
+            self._loop.seen()
+            return lists > 1
+        if not self._loop.exact:
+            self._loop.widen(frame)
+        elif self._loop.runs():  # in another thread
+            self.step_of_others()
+            return True
+        elif hook != "on_train_begin":
+            self._loop = Loop(frame, hook)
+            if self._member is not None:
+                self._member.loop = self._loop
+        return False
+
+    @property
+    def trained(self) -> keras.Model | None:
+        """The model that it was given last."""
+        return self.model
+
+    def end_if_over(self, *, surely: bool = False, seconds: float = 0.0) -> bool:
+        """End the recording if its training is over, though nobody said so.
+
+        Args:
+            surely: only where the frame of the training's loop is known for sure.
+            seconds: the longest time to wait for the disk.
+
+        Returns:
+            Whether it goes on.
+        """
+        if os.getpid() != self._pid:
+            return False
+        with self._changing:
+            if self._open or (self._writer is not None and self._writer.open):
+                loop = self._loop
+                if loop is not None and ((surely and not loop.known) or loop.runs()):
+                    return True
+                self._over()
+        if self._writer is not None and seconds:
+            self._writer.wait(seconds)
+        return False
+
+    @_never_stops_training
+    def _over(self) -> None:
+        for gate, member in self._memberships():
+            # The model may be in use in another thread by now: it is left alone. It holds the gate, though.
+            gate.discard(member, forget=True)
+        self._end(INTERRUPTED, seconds=0, leave_model=True)
+
+    def _take_up_again(self, hook: str) -> None:
+        """A training whose loop was on no stack for a while (greenlets, cells of a notebook) goes on."""
+        if not self._training:
+            self._attach(self.model, Loop(sys._getframe(2), hook))
+            self._training = True
+            self._begin_writing()
+            self._enter_gate()
+
+    def step_of_others(self) -> None:
+        """Something else trains the model, or asks this recorder to record it, while it records a fit."""
+        self._note("steps that a callback, or another thread, took beside the recorded fit are not recorded")
+
+    def tap_failed(self, error: Exception) -> None:
+        """A tap could not be put in place."""
+        self._note(f"batches are not recorded: {told(error)}")
+
+    def step_failed(self, error: BaseException) -> None:
+        """A step of the recorded fit raised this: Keras will not call on_train_end."""
+        if self._tap is None or not self._tap.is_end_of_data(error):
+            self._fail(error)
 
     @_never_stops_training
     def _fail(self, error: BaseException) -> None:
         assert self._writer is not None
         self._writer.describe(error=f"{type(error).__name__}: {error}"[:1000])
-        self._end(_status_of(error))
+        with self._changing:
+            self._end(_status_of(error))
 
-    def _release_unless_training(self) -> None:
-        if not self._training:
-            self._release()
+    # ---- the gate, through which the steps go
+
+    def _enter_gate(self) -> None:
+        if self._tap is None or not self._tap.works or self._loop is None:
+            return
+        self._tap.prepare()
+        self._gate = Gate.of(self.model, self._gate)
+        self._member = Member(self._loop, self._tap, self)
+        self._state_known, self._calls_before = False, 0
+        self._gate.add(self._member)
+        self._seen_function = self.model.train_function
+
+    def _keep_gate(self) -> None:
+        """A step follows. Should a callback have built another train function, that one is tapped too."""
+        if self._member is None or self._gate is None:
+            return
+        stalled = self._note_state()
+        function = self.model.train_function
+        if stalled or function is not self._seen_function:
+            self._seen_function = function
+            known = self._state_known
+            changed = stalled or (known and not _same(self._tapped, _compiled_state(self.model)))
+            if changed and not self._gate.in_place():
+                self._record_batches(epoch_end=False)
+                self._audit.steps(0, stalled)
+                self._clock.rows(0, stalled)
+                self._leave_gate()
+                self._tap = self._new_tap(self.model)
+                self._enter_gate()
+        if self._member is not None:
+            self._member.announced = True
+            self._calls_before = self._member.calls
+
+    def _note_state(self) -> int:
+        """The number of batches just before that did not come through the gate."""
+        if self._member is None or not self._clock.uncounted:
+            return 0
+        # After a step: the first may make variables and metrics.
+        if self._member.calls and not self._state_known:
+            self._tapped, self._state_known = _compiled_state(self.model), True
+        if self._member.calls > self._calls_before:
+            return 0
+        self._note("batches are not recorded where something else than the model's train_function trains it")
+        return self._at_once()
+
+    def _memberships(self) -> list[tuple[Gate, Member]]:
+        pairs = [(self._gate, self._member), (self._prediction_gate, self._prediction_member)]
+        return [(gate, member) for gate, member in pairs if gate is not None and member is not None]
+
+    def _leave_gate(self) -> None:
+        for gate, member in self._memberships():
+            gate.discard(member)
+            gate.leave()
+        self._member = self._prediction_member = None
 
     def _built(self) -> bool:
         return all(layer.built for _, layer in walk(self.model))
@@ -488,8 +665,8 @@ class InSituRecorder(keras.callbacks.Callback):
         return self._begun.pieces()
 
     def _plan(self) -> None:
-        params = self.params or {}
-        self._note_thinned(self._thinner.plan(params.get("steps"), params.get("epochs"), self.path))
+        params, free = self.params or {}, self._writer.free_bytes if self._writer is not None else 0
+        self._note_thinned(self._thinner.plan(params.get("steps"), params.get("epochs"), free))
 
     def _describe(self) -> None:
         assert self._writer is not None and self._begun is not None
@@ -522,10 +699,22 @@ class InSituRecorder(keras.callbacks.Callback):
             self._thinner.took(asked, time.perf_counter() - start, size)
             self._write(block)
 
-    def _record_batches(self, *, epoch_end: bool) -> None:
+    def _record_batches(self, *, epoch_end: bool, broken_off: bool = False) -> None:
+        whole = False
+        try:
+            with self._changing, uninterrupted():
+                self._take_rows(epoch_end=epoch_end, broken_off=broken_off)
+                whole = True
+        except BaseException as error:
+            if not whole and not isinstance(error, Exception):
+                self._tapped = []  # what was half read cannot be gone on with
+                self._note("batches are missing whose rows were being read when the training broke off")
+            raise
+
+    def _take_rows(self, *, epoch_end: bool, broken_off: bool) -> None:
         self._last_drain, self._pending_calls = time.monotonic(), 0
         drained: Drained | None = self._tap.drain() if self._tap is not None and self._tap.works else None
-        count = drained.count if drained is not None else self._clock.uncounted
+        count = drained.count if drained is not None else self._count_without_tap(broken_off)
         lost = drained.lost if drained is not None else 0
         if lost:
             self._note(f"{lost} batches were overwritten before they were read")
@@ -545,6 +734,15 @@ class InSituRecorder(keras.callbacks.Callback):
             block.update(drained_rows(drained, tables, rows.steps, epoch=epoch, epoch_end=epoch_end))
             self._begun.saw(block)
         self._write(block)
+
+    def _count_without_tap(self, broken_off: bool) -> int:
+        if self._tap is not None and self._tap.works and self._member is not None and self._member.calls:
+            return 0  # steps have begun, and none has come to its end
+        # Of the last one that was announced nobody knows whether it came to its end.
+        return max(0, self._clock.uncounted - (self._at_once() if broken_off else 0))
+
+    def _at_once(self) -> int:
+        return int(getattr(self.model, "steps_per_execution", 1) or 1)
 
     # ---- what the recorder knows twice must agree
 
@@ -579,29 +777,25 @@ class InSituRecorder(keras.callbacks.Callback):
             self._audit_attempts(lambda: self._distrust(audit.observe(block)), self._clock.step)
         self._tell_problems()
 
-    def _end(self, status: str) -> None:
+    def _end(self, status: str, *, seconds: float = _LONGEST_WAIT_SECONDS, leave_model: bool = False) -> None:
         self._training = self._open = False
         assert self._writer is not None
+        recorded = False
         try:
             if self._clock.epoch:
-                self._record_batches(epoch_end=False)
+                self._record_batches(epoch_end=False, broken_off=status != FINISHED)
+            recorded = True
         finally:
+            if leave_model:
+                self._member = self._prediction_member = None
             self._release()
-        self._writer.finish(status)
+            self._writer.finish(status, seconds=seconds if recorded else 0)
         self._tell_problems()
 
     def _release(self) -> None:
         self._termination.stop_listening()
-        if self._prediction_tap is not None:
-            self._prediction_tap.remove()
-        self._remove_tap()
-
-    def _remove_tap(self) -> None:
-        if self._tap is not None:
-            function = self.model.train_function
-            self.model.train_function = getattr(function, "tapped", function)
-            self._tap.remove()
-            self._tapped = _compiled_state(self.model)
+        self._leave_gate()
+        living.leave(self)
 
     # ---- what to record
 
@@ -627,10 +821,11 @@ class InSituRecorder(keras.callbacks.Callback):
         for tap in (self._tap, self._prediction_tap):
             for problem in tap.problems if tap is not None else ():
                 self._note(problem)
-        if self._writer is not None and self._writer.problems and not self._warned:
+        new = self._writer.problems[self._writer.old_problems :] if self._writer is not None else []
+        if new and not self._warned:
             if self._strict:
-                raise RuntimeError(self._writer.problems[0])
-            self._warn(self._writer.problems[0])
+                raise RuntimeError(new[0])
+            self._warn(new[0])
 
     def _note(self, problem: str) -> None:
         problem = one_line(problem)
@@ -644,15 +839,15 @@ class InSituRecorder(keras.callbacks.Callback):
 
     def _give_up(self, error: Exception) -> None:
         self._given_up = True
-        if self._tap is not None:
-            self._tap.detach()
+        for gate, member in self._memberships():
+            gate.discard(member)
         problem = f"recording stopped: {told(error)}"
         _log.debug(problem, exc_info=error)
         self._note(problem)
         if not self._strict:
             self._warn(problem)
         if self._writer is not None:
-            self._writer.finish(self._status)
+            self._writer.finish(self._status, seconds=0)  # the training goes on
 
     def _warn(self, problem: str) -> None:
         self._warned = True

@@ -15,6 +15,29 @@ from types import FrameType
 from typing import Any
 
 
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A first Ctrl-C that comes meanwhile is answered at the end; a second one at once."""
+    answer = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(answer):
+        yield
+        return
+    waiting: list[FrameType | None] = []
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        if waiting:
+            answer(number, frame)
+        waiting.append(frame)
+
+    signal.signal(signal.SIGINT, wait)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, answer)
+        if waiting:
+            answer(signal.SIGINT, waiting[0])
+
+
 class Termination:
     """Listens for SIGTERM while a training runs.
 
@@ -53,6 +76,9 @@ class Termination:
     @contextlib.contextmanager
     def held_back(self) -> Iterator[None]:
         """A signal that comes meanwhile is answered at the end: the recorder's state is whole then."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals come to the main thread only
+            return
         self._holding_back += 1
         try:
             yield

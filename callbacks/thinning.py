@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections import Counter
-from pathlib import Path
 
 from tensorview_insitu.run.writer import RunWriter
 
@@ -51,17 +49,16 @@ class Thinner:
         self._probe_stride = 1
         self._probe_bytes.clear()
 
-    def plan(self, steps: int | None, epochs: int | None, folder: Path) -> list[str]:
+    def plan(self, steps: int | None, epochs: int | None, free: int) -> list[str]:
         """Thin what would be too large; what was thinned now, a line each."""
         if self.budget is None or self._planned:
             return []
         self._planned = True
         plan = Plan(self._variables(), steps or _UNKNOWN_STEPS, epochs or 1)
-        return self._told(plan.fit_into(int(self.budget.epoch_bytes), self._total_bytes(folder)))
+        return self._told(plan.fit_into(int(self.budget.epoch_bytes), self._total_bytes(free)))
 
-    def _total_bytes(self, folder: Path) -> int:
+    def _total_bytes(self, free: int) -> int:
         assert self.budget is not None
-        free = shutil.disk_usage(folder).free
         return min(int(self.budget.total_bytes), int(_FREE_SHARE * free))
 
     # ---- while it runs

@@ -171,17 +171,14 @@ class Tap(Protocol):
     def works(self) -> bool:
         """Whether rows come out of it; not once it met something that it cannot tap."""
 
-    def install(self) -> None:
-        """Wrap the model's train step; before Keras builds its train function."""
+    def prepare(self) -> None:
+        """What it needs before the first step; a `fit` begins."""
+
+    def tapped(self, train_step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """The same step, which leaves a row behind."""
 
     def started(self, train_function: Callable[..., Any]) -> Callable[..., Any]:
-        """What `fit` is to call in place of the train function that Keras has built."""
-
-    def detach(self) -> None:
-        """Stop tapping in the middle of a `fit`, whose train function must stay."""
-
-    def remove(self) -> None:
-        """Leave the model as it was found, when no `fit` is running."""
+        """What `fit` is to call in place of the train function that Keras has built with that step."""
 
     def drain(self) -> Drained | None:
         """What came since the last call; None when there is nothing yet."""
@@ -202,11 +199,14 @@ class PredictionTap(Protocol):
     problems: list[str]
     """What the tap could not do."""
 
-    def install(self) -> None:
-        """Wrap the model's predict step; before Keras builds its predict function."""
+    def prepare(self) -> None:
+        """What it needs before the first step; a `predict` begins."""
 
-    def remove(self) -> None:
-        """Leave the model as it was found."""
+    def tapped(self, predict_step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """The same step, which leaves what the layers answered."""
+
+    def started(self, predict_function: Callable[..., Any]) -> Callable[..., Any]:
+        """What `predict` is to call in place of the function that Keras has built with that step."""
 
     def drain(self) -> tuple[dict[str, NDArray[np.float32]], int]:
         """By layer `(samples, filters)`, the mean of each map; and how many samples were lost."""

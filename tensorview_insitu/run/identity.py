@@ -45,6 +45,8 @@ _PACKAGES = (
 
 
 HEARTBEAT_SECONDS = 15.0
+# Where a process cannot be asked whether it lives: on Windows, os.kill(pid, 0) is Ctrl-C.
+_NOBODY_TO_ASK = os.name == "nt"
 
 # A run of a model of a thousand layers has some hundred kB.
 _MOST_BYTES = 32 << 20
@@ -187,7 +189,7 @@ def _no_names(text: str, kind: str) -> None:
 
 def writer_lives(folder: Path, identity: dict[str, Any]) -> bool:
     """Whether the process that wrote this run still runs."""
-    if identity.get("host") != socket.gethostname():
+    if identity.get("host") != socket.gethostname() or _NOBODY_TO_ASK:
         return _beats(folder)
     start = _process_start(identity["pid"])
     return start is not None and start == identity.get("process_start")
@@ -224,6 +226,8 @@ def _process_start(pid: int) -> str | None:
             return None
     except (OSError, IndexError):
         pass
+    if _NOBODY_TO_ASK:
+        return "unknown"
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

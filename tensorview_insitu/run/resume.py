@@ -61,7 +61,8 @@ def state_of(folder: Path) -> State:
                 rows[name] += count
                 shapes[name] = tuple(shape)
             step, epoch = max(step, _last_step(file)), max(epoch, _last_epoch(file))
-    return State(max((part.last + 1 for part in found.parts), default=0), step, epoch, dict(rows), shapes)
+    ends = [part.last for part in found.parts] + [last for _, last in found.identity.get("lost", [])]
+    return State(max(ends, default=-1) + 1, step, epoch, dict(rows), shapes)
 
 
 def _last_step(file: h5py.File) -> int:

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import threading
 import time
+import weakref
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tensorview_insitu.run import layout, segment
 from tensorview_insitu.run.alone import alone_in
+from tensorview_insitu.run.aside import is_damaged_run, new_identity_file, set_aside
 from tensorview_insitu.run.errors import NotARunError, RunExistsError
 from tensorview_insitu.run.identity import (
     HEARTBEAT_SECONDS,
+    INTERRUPTED,
     RUNNING,
     current_status,
     new_identity,
@@ -42,6 +46,8 @@ _QUEUE_BYTES = 128 << 20
 _LONGEST_RETRY_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 60.0
 
+_writers: weakref.WeakSet[RunWriter] = weakref.WeakSet()  # of this process
+
 
 class RunWriter:
     """Writes one run.
@@ -51,11 +57,15 @@ class RunWriter:
         overwrite: replace an older run there.
         resume: go on with an older run there, if there is one.
         durable: fsync every file, so that it survives a power loss.
+        strict: raise where a run to go on with is damaged, in place of setting what is damaged aside.
 
     Attributes:
         problems: what could not be written.
+        old_problems: how many of them are of the time before the run was resumed.
         last_step: the last step of the run that is resumed; 0 for a new one.
         last_epoch: the last whole epoch of it.
+        open: whether more may come; not after `finish`, until the training goes on.
+        free_bytes: how much room the disk had at the beginning.
         array_bytes: how much was taken of arrays (what is no table).
 
     Raises:
@@ -64,50 +74,91 @@ class RunWriter:
     """
 
     def __init__(
-        self, folder: Path, *, overwrite: bool = False, resume: bool = False, durable: bool = False
+        self,
+        folder: Path,
+        *,
+        overwrite: bool = False,
+        resume: bool = False,
+        durable: bool = False,
+        strict: bool = False,
     ) -> None:
         self.folder = folder
         self.problems: list[str] = []
+        self.old_problems = 0
         self.last_step = self.last_epoch = self.array_bytes = 0
         self._durable = durable
         self._dropped: Counter[str] = Counter()
         self._shapes: dict[str, tuple[int, ...]] = {}
-        self._condition = threading.Condition()
+        self._condition = threading.Condition()  # never held while anything goes to the disk
         self._queue: deque[Block] = deque()  # handed over, not yet taken by the thread
         self._pending: list[Block] = []  # taken, not yet in a segment
         self._queued_bytes = 0
         self._pending_bytes = 0
         self._epoch_ended = False
-        self._stop = False
+        self.open = False
         self._thread: threading.Thread | None = None
         self._flushes_wanted = self._flushes_done = 0
+        self._finishes_wanted = self._finishes_done = 0
+        self._pack_wanted = self._packing = False
+        self._progress = 0  # of packing
         self._next_segment = 0
         self._rows: Counter[str] = Counter()  # in segments, by dataset
         self._identity_changed = False
-        refuse_taken(folder, overwrite=overwrite, resume=resume)
-        folder.mkdir(parents=True, exist_ok=True)
-        with alone_in(folder):
-            claim(folder, overwrite=overwrite, resume=resume)
-            old = read_identity(folder) if resume and (folder / layout.RUN_FILE).exists() else None
-            self._identity = new_identity() if old is None else self._go_on_with(old)
-            self._identity |= self._counts()
-            write_identity(folder, self._identity, durable=durable)
-        self._last_tail = self._last_segment = time.monotonic()
+        self._last_tail = self._last_segment = self._last_beat = time.monotonic()
         self._tail_is_current = True
-        self._last_beat = time.monotonic()
         self._retry_at = 0.0
         self._retry_seconds = 1.0
-        if durable:
-            sync(folder.parent)
+        refuse_taken(folder, overwrite=overwrite, resume=resume)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.free_bytes = shutil.disk_usage(folder).free
+        with alone_in(folder):
+            claim(folder, overwrite=overwrite, resume=resume)
+            goes_on = resume and any(segments_or_run(folder))
+            self._identity = self._go_on(strict=strict) if goes_on else new_identity()
+            self._identity |= self._counts()
+            try:
+                write_identity(folder, self._identity, durable=durable)
+                if durable:
+                    sync(folder.parent)
+                _writers.add(self)
+            except BaseException:  # Ctrl-C: nobody will write this run
+                with contextlib.suppress(OSError):
+                    write_identity(folder, {**self._identity, "status": INTERRUPTED}, durable=durable)
+                raise
 
-    def _go_on_with(self, identity: dict[str, Any]) -> dict[str, Any]:
+    def _go_on(self, *, strict: bool) -> dict[str, Any]:
+        problems: list[str] = []
+        lost: list[tuple[int, int]] = []
+        if not strict:
+            try:
+                read_identity(self.folder)
+            except NotARunError:
+                problems += new_identity_file(self.folder)
+            wrong, lost = set_aside(self.folder)
+            problems += wrong
+        identity = read_identity(self.folder)
+        counted = identity.get("rows", {})
+        if problems:
+            # What is lost is known now, and counted no more.
+            identity = {**identity, "lost": lost}
+            identity.pop("rows", None)
+            write_identity(self.folder, identity, durable=self._durable)
+        new = self._go_on_with(identity, counted)
+        self.problems += [problem for problem in problems if problem not in self.problems]
+        return {**new, "missing": list(self.problems)}
+
+    def _go_on_with(self, identity: dict[str, Any], counted: dict[str, int]) -> dict[str, Any]:
         state = state_of(self.folder)
-        self._next_segment, self.last_step, self.last_epoch = state.next_segment, state.step, state.epoch
+        self._next_segment = state.next_segment
+        # No step is recorded twice, also where its first record is lost.
+        self.last_step = max(state.step, counted.get(layout.STEPS, 0))
+        self.last_epoch = max(state.epoch, counted.get(layout.EPOCH_SCALARS, 0))
         self._rows.update(state.rows)
         self._shapes.update(state.shapes)
         self.problems += identity["missing"]
+        self.old_problems = len(self.problems)
         self._dropped.update(identity.get("dropped_rows", {}))
-        event = {"time": now(), "after_step": state.step, "after_epoch": state.epoch}
+        event = {"time": now(), "after_step": self.last_step, "after_epoch": self.last_epoch}
         new = new_identity()
         kept = {key: identity[key] for key in ("run_id", "created", "missing")}
         before = {key: value for key, value in identity.items() if key not in ("ended", "error")}
@@ -129,6 +180,7 @@ class RunWriter:
         with self._condition:
             kept = {name: rows for name, rows in block.items() if self._has_room(name, rows)}
             self._queue.append(kept)
+            self.open = True
             self._queued_bytes += sum(rows.nbytes for rows in kept.values())
             self._epoch_ended |= epoch_end
             self._wake()
@@ -174,30 +226,68 @@ class RunWriter:
         Args:
             status: how it ended.
             packed: whether to pack it; without, it ends sooner.
-            seconds: the longest that a slow disk is waited for.
+            seconds: how long to wait for a disk that does nothing; 0 leaves it to the background.
         """
         with self._condition:
             self._identity.update(status=status, ended=now())
             self._identity_changed = True
-        try:
-            self._drain(seconds)
-        except OSError as error:
-            self.note(f"{self.folder} could not be finished: {error}")
-            return
-        try:
-            if packed and self._worth_packing():
-                pack(self.folder, durable=self._durable)
-        except (OSError, NotARunError) as error:
-            self.note(f"{self.folder} could not be packed into one file: {error}")
-        try:
-            if self._identity_changed:
-                self._write_identity()
-        except OSError as error:
-            self._failed(error)
+            self._finishes_wanted += 1
+            self._pack_wanted, self.open = packed, False
+            self._wake()
+            alone = self._thread is None
+        if alone:
+            self._work()
+        # A disk that hangs must not hang the end of a training. What is packed late is no loss.
+        if seconds and not self.wait(seconds) and not self._packing:
+            self.note(f"{self.folder} could not be finished: its disk took more than {seconds:.1f} s")
+
+    def wait(self, seconds: float = _LONGEST_WAIT_SECONDS) -> bool:
+        """Wait for what `finish` asked for, unless nothing happens for so long; whether it is done."""
+        with self._condition:
+            wanted = self._finishes_wanted
+            if self._finishes_done < wanted:
+                self._wake()  # Ctrl-C may have come before `finish` did
+            while self._finishes_done < wanted:
+                before = self._progress
+                if not self._condition.wait(timeout=seconds) and self._progress == before:
+                    return False
+        return True
+
+    def reserve(self) -> None:
+        """Something will be written."""
+        self.open = True
 
     def resume(self) -> None:
         """The training goes on: the run is `running` again."""
+        self.reserve()
         self.describe(status=RUNNING)
+
+    @property
+    def busy(self) -> bool:
+        """Whether more may come, or something is still to be written."""
+        return self.open or self._finishes_done < self._finishes_wanted
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return str(self._identity["run_id"])
+
+    def refuse_lost(self) -> None:
+        """Raise where the folder holds what another recorder has written since `finish`.
+
+        Raises:
+            RunExistsError: it does.
+        """
+        try:
+            there = read_identity(self.folder)
+        except NotARunError:
+            return  # gone, or damaged: it will be written anew
+        mine = self._identity
+        if any(there.get(key) != mine.get(key) for key in ("run_id", "pid", "resumed")):
+            raise RunExistsError(
+                f"{self.folder} was taken by another recorder (process {there['pid']} on {there['host']}) "
+                "since this one recorded into it. Make a new recorder."
+            )
 
     def _worth_packing(self) -> bool:
         # Many short `fit` calls on one recorder must not rewrite a large run.h5 each time.
@@ -211,26 +301,19 @@ class RunWriter:
 
     def _wake(self) -> None:
         if self._thread is None or not self._thread.is_alive():
-            self._stop = False
             self._thread = threading.Thread(target=self._work, name="tensorview-insitu writer", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError:  # the interpreter ends: `finish` will do the work itself
+                self._thread = None
         self._condition.notify_all()
-
-    def _drain(self, seconds: float) -> None:
-        with self._condition:
-            thread, self._stop = self._thread, True
-            self._condition.notify_all()
-        if thread is not None:
-            thread.join(seconds)
-            if thread.is_alive():  # a disk that hangs must not hang the end of a training
-                raise OSError(f"its disk took more than {seconds:.1f} s")
-        self._thread = None
 
     def _work(self) -> None:
         while True:
             with self._condition:
                 seconds = self._seconds_to_wait()
-                if not self._queue and not self._stop and seconds != 0:
+                idle = not self._queue and self._finishes_wanted == self._finishes_done
+                if idle and seconds != 0:
                     self._condition.wait(timeout=seconds)
                 while self._queue:
                     block = self._queue.popleft()
@@ -239,23 +322,53 @@ class RunWriter:
                     self._queued_bytes -= size
                     self._pending_bytes += size
                     self._tail_is_current = False
-                stop, flushes = self._stop, self._flushes_wanted
+                finishes, flushes = self._finishes_wanted, self._flushes_wanted
+            finishing = finishes > self._finishes_done
             hurry = flushes > self._flushes_done
-            if stop or hurry or time.monotonic() >= self._retry_at:
+            if finishing or hurry or time.monotonic() >= self._retry_at:
                 try:
                     self._beat()
-                    self._publish(last=stop or hurry)
+                    self._publish(last=finishing or hurry)
                 # Nothing that goes wrong in here may end a training.
                 except Exception as error:
                     self._failed(error)
-                    if stop:
+                    if finishing:
                         self._save_tables()
             if hurry:
                 with self._condition:
                     self._flushes_done = flushes
                     self._condition.notify_all()
-            if stop:
+            if finishing and self._finished(finishes):
                 return
+
+    def _finished(self, finishes: int) -> bool:
+        """Pack, and say how it ended; whether nothing came meanwhile."""
+        try:
+            if self._pack_wanted and self._worth_packing():
+                self._packing = True
+                pack(self.folder, self._packed, durable=self._durable)
+        except Exception as error:
+            self.note(f"{self.folder} could not be packed into one file: {error}")
+        finally:
+            self._packing = False
+        try:
+            if self._identity_changed:
+                self._write_identity()
+        except Exception as error:
+            self._failed(error)
+        with self._condition:
+            self._finishes_done = finishes
+            wanted = self._flushes_wanted > self._flushes_done or self._finishes_wanted > finishes
+            over = not self._queue and not wanted
+            if over:
+                self._thread = None
+            self._condition.notify_all()
+        return over
+
+    def _packed(self, done: int, total: int) -> None:
+        with self._condition:
+            self._progress += 1
+            self._condition.notify_all()
 
     def _seconds_to_wait(self) -> float:
         moment = time.monotonic()
@@ -271,7 +384,7 @@ class RunWriter:
 
     def _beat(self) -> None:
         # Who looks from another host sees by this that the process still runs.
-        if time.monotonic() - self._last_beat >= HEARTBEAT_SECONDS:
+        if self.open and time.monotonic() - self._last_beat >= HEARTBEAT_SECONDS:
             self._last_beat = time.monotonic()
             os.utime(self.folder / layout.RUN_FILE)
 
@@ -281,8 +394,7 @@ class RunWriter:
     def _publish(self, *, last: bool) -> None:
         moment = time.monotonic()
         if self._identity_changed:
-            with self._condition:
-                self._write_identity()
+            self._write_identity()
         if not self._pending:
             return
         old_enough = moment - self._last_segment >= _SEGMENT_SECONDS
@@ -291,6 +403,7 @@ class RunWriter:
             self._merge()
         elif moment >= self._tail_due():
             tail = self.folder / layout.SEGMENT_FOLDER / layout.TAIL_FILE
+            self._make_segment_folder()
             publish(tail, self._content(), durable=self._durable)
             self._last_tail = time.monotonic()
             self._tail_is_current = True
@@ -305,10 +418,7 @@ class RunWriter:
     def _publish_segment(self) -> None:
         number = self._next_segment
         path = layout.segment_file(self.folder, number, number)
-        if not path.parent.is_dir():  # packing took it away
-            path.parent.mkdir()
-            if self._durable:
-                sync(self.folder)
+        self._make_segment_folder()
         publish(path, self._content(), durable=self._durable)
         with contextlib.suppress(OSError):
             (path.parent / layout.TAIL_FILE).unlink(missing_ok=True)
@@ -327,6 +437,13 @@ class RunWriter:
 
     def _counts(self) -> dict[str, Any]:
         return {"segments": self._next_segment, "rows": dict(self._rows)}
+
+    def _make_segment_folder(self) -> None:
+        folder = self.folder / layout.SEGMENT_FOLDER
+        if not folder.is_dir():  # packing took it away
+            folder.mkdir()
+            if self._durable:
+                sync(self.folder)
 
     def _save_tables(self) -> None:
         """The last attempt on a full disk: tables are small, and may have room where arrays have none."""
@@ -348,8 +465,14 @@ class RunWriter:
         return segment.content(self._pending, self._identity["run_id"], number, number)
 
     def _write_identity(self) -> None:
-        write_identity(self.folder, self._identity, durable=self._durable)
-        self._identity_changed = False
+        # A copy of the top suffices: what is in there is replaced, never changed.
+        with self._condition:
+            identity, self._identity_changed = dict(self._identity), False
+        try:
+            write_identity(self.folder, identity, durable=self._durable)
+        except BaseException:
+            self._identity_changed = True
+            raise
 
     def _failed(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + self._retry_seconds
@@ -359,19 +482,22 @@ class RunWriter:
     def distrust(self, dataset: str, column: str, reason: str) -> bool:
         """Mark a column as not to be trusted, in run.json; whether it was not so marked before."""
         with self._condition:
-            doubts = self._identity.setdefault("untrusted", {}).setdefault(dataset, {})
+            untrusted = self._identity.get("untrusted", {})
+            doubts = untrusted.get(dataset, {})
             if column in doubts:
                 return False
-            doubts[column] = reason
+            # Replaced, not changed: the thread may be writing the old one.
+            self._identity["untrusted"] = {**untrusted, dataset: {**doubts, column: reason}}
         self.note(f"{dataset}: {column} is not to be trusted: {reason}")
         return True
 
     def note(self, problem: str) -> None:
         """Remember what could not be recorded, in `problems` and in run.json."""
-        if problem not in self.problems:
-            self.problems.append(problem)
-            self._identity["missing"] = list(self.problems)
-            self._identity_changed = True
+        with self._condition:
+            if problem not in self.problems:
+                self.problems.append(problem)
+                self._identity["missing"] = list(self.problems)
+                self._identity_changed = True
 
 
 def claim(folder: Path, *, overwrite: bool, resume: bool = False) -> None:
@@ -384,7 +510,7 @@ def claim(folder: Path, *, overwrite: bool, resume: bool = False) -> None:
     refuse_taken(folder, overwrite=overwrite, resume=resume)
     if overwrite:
         _remove_run(folder)
-    goes_on = resume and (folder / layout.RUN_FILE).exists()
+    goes_on = resume and any(segments_or_run(folder))
     try:
         (folder / layout.SEGMENT_FOLDER).mkdir(exist_ok=goes_on)
     except FileExistsError:
@@ -404,13 +530,20 @@ def refuse_taken(folder: Path, *, overwrite: bool, resume: bool = False) -> None
         raise RunExistsError(f"Expected a folder for the run. Received a file: {folder}")
     try:
         identity = read_identity(folder)
-    except NotARunError:
+    except NotARunError as error:
+        if is_damaged_run(folder):
+            if overwrite or resume:
+                return
+            raise RunExistsError(
+                f"{folder} holds a damaged run ({error}) Choose another folder, or pass overwrite=True to "
+                "replace it, or resume=True to go on with what can be read of it."
+            ) from None
         if any(folder.iterdir()) and not _is_torso(folder):
             raise RunExistsError(
                 f"{folder} holds other files and no run. Expected a new or empty folder for the run."
             ) from None
         return
-    if current_status(folder, identity) == RUNNING:
+    if current_status(folder, identity) == RUNNING and not _abandoned(identity):
         raise RunExistsError(
             f"{folder} is being written by process {identity['pid']} on {identity['host']}"
             f" (started {identity['created']}). Choose another folder, or wait until it has ended."
@@ -420,6 +553,20 @@ def refuse_taken(folder: Path, *, overwrite: bool, resume: bool = False) -> None
             f"{folder} already holds a run ({identity['status']}, {identity['created']}). "
             "Choose another folder, or pass overwrite=True to replace it, or resume=True to go on with it."
         )
+
+
+def segments_or_run(folder: Path) -> Iterator[Path]:
+    """The files by which a folder holds a run, or what is left of one."""
+    files = [folder / layout.RUN_FILE, folder / layout.PACKED_FILE]
+    yield from (path for path in files if path.exists())
+    yield from (folder / layout.SEGMENT_FOLDER).glob("*.h5")
+
+
+def _abandoned(identity: dict[str, Any]) -> bool:
+    """Whether this process itself began the run and writes it no more (Ctrl-C at any moment)."""
+    if identity["pid"] != os.getpid():
+        return False
+    return not any(writer.busy and writer.run_id == identity["run_id"] for writer in list(_writers))
 
 
 def _is_torso(folder: Path) -> bool:

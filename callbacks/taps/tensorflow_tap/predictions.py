@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
 from tensorview_insitu.explain.hearing import filters_last, hearing
-from tensorview_insitu.explain.shadows import Shadows
 from tensorview_insitu.text.one_line import told
 
 from .rings import Cell, rows_between
@@ -38,25 +37,14 @@ class TensorFlowPredictionTap:
         self._rows: Cell | None = None
         self._count: Cell | None = None
         self._read = 0
-        self._shadows = Shadows()
-        self._untapped: Any = None
-        self._installed = False
 
-    def install(self) -> None:
-        """Wrap `predict_step`, and have Keras build its function anew."""
-        if self._model.distribute_strategy.num_replicas_in_sync > 1 or self._installed:
-            return
-        model = self._model
-        self._untapped, self._installed = model.predict_function, True
-        self._shadows.put(model, "predict_step", self._tapped(model.predict_step))
-        model.predict_function = None
+    def prepare(self) -> None:
+        """Leave out what an earlier `predict` that broke off has left."""
+        self.drain()
 
-    def remove(self) -> None:
-        """Leave the model as it was found."""
-        if self._installed:
-            self._installed = False
-            self._shadows.remove()
-            self._model.predict_function = self._untapped
+    def started(self, predict_function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same."""
+        return predict_function
 
     def drain(self) -> tuple[dict[str, np.ndarray], int]:
         """By layer `(samples, filters)` since the last call, and how many samples were lost before."""
@@ -72,7 +60,11 @@ class TensorFlowPredictionTap:
             at += width
         return found, lost
 
-    def _tapped(self, predict_step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def tapped(self, predict_step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """The same step, which writes what the layers answer into the ring."""
+        if self._model.distribute_strategy.num_replicas_in_sync > 1:
+            return predict_step
+
         def tapped_predict_step(data: Any) -> Any:
             answers: dict[str, Any] = {}
 

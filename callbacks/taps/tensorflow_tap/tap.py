@@ -1,9 +1,9 @@
 """TensorFlowTap: rings of variables that the compiled step writes.
 
-`set_model` comes before Keras builds its train function, so wrapping `train_step` there puts a few
-operations into the compiled step: after each one a row (what it returned, as values of its batch, and the
-norm of each gradient) goes into a ring buffer that the host reads now and then. There is no second backward
-pass, and nothing is read after every batch.
+Keras builds its train function out of a wrapped `train_step`, which puts a few operations into the compiled
+step: after each one a row (what it returned, as values of its batch, and the norm of each gradient) goes
+into a ring buffer that the host reads now and then. There is no second backward pass, and nothing is read
+after every batch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy as np
 import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 from numpy.typing import NDArray
 
-from tensorview_insitu.explain.shadows import Shadows
 from tensorview_insitu.text.one_line import told
 
 from ...schedule import Schedule
@@ -52,7 +51,6 @@ class TensorFlowTap:
         self._wanted = wanted
         self._strategy = model.distribute_strategy
         self._replicas = self._strategy.num_replicas_in_sync
-        self._shadows = Shadows()
         self._steps: Cell | None = None
         self._norm_names: tuple[str, ...] = ()
         self._sampling: Sampling | None = None  # of the gradient norms
@@ -69,8 +67,6 @@ class TensorFlowTap:
         self._allocated = False
         self._broken = False
         self._without: set[str] = set()  # what is left out, because it failed
-        self._train_functions: tuple[Any, Any] = (None, None)
-        self._installed = False
         if self._replicas > 1 and not isinstance(self._strategy, tf.distribute.MirroredStrategy):
             # Where other processes train too, an operation that only this one does would wait for them.
             self._broken = True
@@ -83,9 +79,8 @@ class TensorFlowTap:
 
     # ---- on the host
 
-    def install(self) -> None:
-        """Wrap `train_step`, and have Keras build its function anew."""
-        model = self._model
+    def prepare(self) -> None:
+        """Count steps, and where several replicas train make what they write to."""
         if self._broken:
             return
         if self._steps is None:
@@ -93,13 +88,6 @@ class TensorFlowTap:
         if self._replicas > 1 and self._rings is None:
             # Keras builds a model for several replicas before this, and replicas cannot make variables.
             self._guarded(self._allocate_for_replicas)
-        self._shadows.put(model, "train_step", self._with_row(model.train_step))
-        untapped, tapped = model.train_function, self._train_functions[1]
-        still_valid = tapped is not None and untapped is self._train_functions[0]
-        self._train_functions = (untapped, None)
-        # A tapped function from an earlier fit is used again: tracing takes a second or more.
-        model.train_function = tapped if still_valid else None
-        self._installed = True
 
     def started(self, train_function: Callable[..., Any]) -> Callable[..., Any]:
         """The same, or what leaves the gradient norms out at most steps."""
@@ -111,19 +99,6 @@ class TensorFlowTap:
             if self._rings is not None:
                 self._sampling.settle(self._wanted.gradient_norms())
         return self._sampling.train_function
-
-    def detach(self) -> None:
-        """Put `train_step` back; the function that a running `fit` calls stays."""
-        self._shadows.remove()
-
-    def remove(self) -> None:
-        """Put `train_step` and the train function back; when no `fit` is running."""
-        self.detach()
-        if self._installed:
-            self._installed = False
-            untapped = self._train_functions[0]
-            self._train_functions = (untapped, self._model.train_function)
-            self._model.train_function = untapped
 
     def drain(self) -> Drained | None:
         """What came since the last call."""
@@ -178,7 +153,9 @@ class TensorFlowTap:
 
     # ---- inside the step: runs once per trace (or once per step with run_eagerly)
 
-    def _with_row(self, train_step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def tapped(self, train_step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """The same step, which writes a row into the ring."""
+
         def tapped_train_step(data: Any) -> Any:
             step = None if self._broken else self._guarded(self._begin_step)
             if step is None:

@@ -1,0 +1,214 @@
+"""Gate: what `fit` calls in place of the train function that Keras built.
+
+A call that comes from the loop of a recording is recorded; any other call - a `fit` without the recorder, a
+`train_on_batch`, a callback that trains the model itself - does what Keras' own function does, untouched. The
+model's `train_step` is tapped only while a recorded call lasts: nothing of it stays on the model.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Literal, Protocol
+
+import keras
+
+from . import living
+from .loop import Loop
+from .taps.tap import PredictionTap, Tap
+
+Kind = Literal["train", "predict"]
+
+
+class Recording(Protocol):
+    """What a gate tells a recording."""
+
+    def step_failed(self, error: BaseException) -> None:
+        """A step of its loop raised this."""
+
+    def step_of_others(self) -> None:
+        """Something else trained the model while its loop runs."""
+
+    def tap_failed(self, error: Exception) -> None:
+        """Its tap could not be put in place."""
+
+
+@dataclass(eq=False)
+class Member:
+    """One recording of a model.
+
+    Args:
+        loop: that trains it.
+        tap: takes the numbers.
+        recording: is told what happens.
+        announced: whether a hook said that a call follows; asked only where the loop's frame is not known
+            for sure.
+
+    Attributes:
+        calls: how many were recorded.
+    """
+
+    loop: Loop
+    tap: Tap | PredictionTap
+    recording: Recording
+    announced: bool = False
+    calls: int = 0
+
+    def owns(self, caller: FrameType) -> bool:
+        """Whether a call from there is a step of its loop."""
+        return (self.loop.exact or self.announced) and self.loop.lists_between(caller) == 0
+
+
+class Gate:
+    """Stands in place of `model.train_function`, or of `model.predict_function`.
+
+    Args:
+        model: the model; Keras has built its function.
+        kind: which function.
+    """
+
+    def __init__(self, model: keras.Model, kind: Kind = "train") -> None:
+        self._model = model
+        self._kind = kind
+        self._step_name = f"{kind}_step"
+        self._members: list[Member] = []
+        self._tapped: dict[tuple[int, ...], _Tapped] = {}
+        self.untapped = self._function or self._built()
+
+    @classmethod
+    def of(cls, model: keras.Model, before: Gate | None, kind: Kind = "train") -> Gate:
+        """The gate in place, or the one from before with what was traced for it, or a new one."""
+        function = getattr(model, f"{kind}_function")
+        if isinstance(function, Gate):
+            return function
+        if before is not None and before._model is model and before.untapped is function:
+            return before
+        return cls(model, kind)
+
+    def add(self, member: Member) -> None:
+        """Record what belongs to the member's loop, from now on."""
+        self._members.append(member)
+        self._function = self
+
+    def discard(self, member: Member, *, forget: bool = False) -> None:
+        """Record no more for it. Safe from any thread: the model is left to the thread that trains it.
+
+        Args:
+            member: which.
+            forget: also what was traced for it.
+        """
+        if member in self._members:
+            self._members.remove(member)
+        if forget:
+            self._tapped = {key: kept for key, kept in self._tapped.items() if member.tap not in kept.taps}
+
+    def leave(self) -> None:
+        """Put Keras' function back where nobody records any more; in the thread that trains."""
+        if not self._members and self._function is self:
+            self._function = self.untapped
+        self._clean()
+
+    def in_place(self) -> bool:
+        """Whether the model still has it."""
+        return self._function is self
+
+    def __call__(self, *args: Any) -> Any:
+        """Do a step, or as many as one call does."""
+        caller = sys._getframe(1)
+        own = [member for member in self._members if member.owns(caller)]
+        if not own:
+            return self._pass(caller, args)
+        if len(own) < len(self._members):
+            self._tell_others(own, caller)
+        try:
+            tapped = self._for([member.tap for member in own])
+        except Exception as error:  # our own mistake must not end a training
+            for member in own:
+                self.discard(member)
+                member.recording.tap_failed(error)
+            return self._pass(caller, args)
+        for member in own:
+            member.calls += 1
+            member.announced = False
+        try:
+            return self._with_step(tapped.step, tapped.function, *args)
+        except BaseException as error:
+            # After an exception or Ctrl-C, TensorFlow's fit does not call on_train_end.
+            for member in own:
+                member.recording.step_failed(error)
+            raise
+
+    def _pass(self, caller: FrameType, args: Any) -> Any:
+        self._tell_others([], caller)
+        self.leave()
+        return self.untapped(*args)
+
+    def _tell_others(self, own: Sequence[Member], caller: FrameType) -> None:
+        for member in [member for member in self._members if member not in own]:
+            if member.loop.lists_between(caller) is None:
+                living.look_now()  # a loop that is over, or one of another thread
+            else:
+                member.recording.step_of_others()
+
+    def _for(self, taps: Sequence[Any]) -> _Tapped:
+        key = tuple(map(id, taps))
+        if key not in self._tapped:
+            self._clean()
+            step = getattr(self._model, self._step_name)
+            for tap in taps:
+                step = tap.tapped(step)
+            function = self._with_step(step, self._built)
+            for tap in taps:
+                function = tap.started(function)
+            self._tapped[key] = _Tapped(list(taps), function, step)
+        return self._tapped[key]
+
+    def _with_step(self, step: Any, do: Callable[..., Any], *args: Any) -> Any:
+        # Keras looks the step up where it builds its function, or (before 3.10) where it traces it.
+        # Straight into __dict__: __setattr__ of Keras and TensorFlow would track what is assigned.
+        own, name = self._model.__dict__, self._step_name
+        before = own.get(name)
+        try:
+            own[name] = step
+            return do(*args)
+        finally:
+            if before is None:
+                own.pop(name, None)
+            else:
+                own[name] = before
+
+    def _clean(self) -> None:
+        # Should Ctrl-C ever come between two lines of `_with_step`.
+        own = self._model.__dict__
+        if own.get(self._step_name) in [tapped.step for tapped in self._tapped.values()]:
+            del own[self._step_name]
+
+    def _built(self) -> Callable[..., Any]:
+        """What Keras builds now; what it had built stays in place."""
+        before = self._function
+        try:
+            self._function = None
+            getattr(self._model, f"make_{self._kind}_function")()
+            built: Callable[..., Any] = self._function
+        finally:
+            self._function = before
+        return built
+
+    @property
+    def _function(self) -> Any:
+        return getattr(self._model, f"{self._kind}_function")
+
+    @_function.setter
+    def _function(self, function: Any) -> None:
+        setattr(self._model, f"{self._kind}_function", function)
+
+
+@dataclass(frozen=True, eq=False)
+class _Tapped:
+    """A function that Keras built while the model's step was tapped."""
+
+    taps: Sequence[Any]
+    function: Callable[..., Any]
+    step: Any
