@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tensorview_insitu.run import safety
+from tensorview_insitu.run import examine
 from tensorview_insitu.run.pack import pack
 from tensorview_insitu.run.publish import publish
 from tensorview_insitu.run.reader import Run
@@ -131,8 +131,8 @@ def opening(folder: Path) -> str:
     opened = median_seconds(lambda: Run.open(folder / "large"))
     curve = median_seconds(lambda: Run.open(folder / "large").scalars("batch"))
     one = median_seconds(lambda: Run.open(folder / "large").variable("layer_250", "bias"))
-    # As in a new process: the file is looked through for what no recorder writes.
-    names = median_seconds(lambda: Run.open(folder / "large").datasets(), safety._checked.clear)
+    # As in a new process: a child process looks through the file for what no recorder writes.
+    names = median_seconds(lambda: Run.open(folder / "large").datasets(), examine._verdicts.clear)
     return (
         f"opening 100,000 steps and 500 layers: {opened * 1e3:.1f} ms; its loss curve {curve * 1e3:.0f} ms; "
         f"one variable {one * 1e3:.0f} ms; all names and shapes, for the first time, {names * 1e3:.0f} ms"

@@ -77,14 +77,16 @@ def test_a_long_part_of_whole_chunks_is_written_at_once():
 
 
 @pytest.mark.parametrize(
-    ("shape", "about"),
-    [((3, 0), ABOUT), ((0, 4), ABOUT), ((0, 0), ABOUT), ((0,), ABOUT), ((3, 0), {"columns": []})],
+    ("shape", "table"),
+    [((3, 0), True), ((0, 0), True), ((3, 0), False), ((0, 4), False), ((0, 0), False), ((0,), False)],
 )
-def test_rows_without_a_value_are_written_and_read(tmp_path, shape, about):
-    rows = Rows(np.arange(shape[0]), np.zeros(shape, np.float32), about)
-    publish(tmp_path / "segment.h5", content([{"a": rows}, {"a": rows}], "run", 0, 0))
+def test_rows_without_a_value_are_written_and_read(tmp_path, shape, table):
+    about = {"columns": []} if table else {"dims": ["snapshot", "filter"][: len(shape)]}
+    steps = np.arange(2 * shape[0])
+    parts = [Rows(some, np.zeros(shape, np.float32), about) for some in np.split(steps, 2)]
+    publish(tmp_path / "segment.h5", content([{"a": part} for part in parts], "run", 0, 0))
     back = read_all(tmp_path / "segment.h5")["a"]
-    assert len(back.steps) == 2 * shape[0] and back.values.shape == (2 * shape[0], *shape[1:])
+    assert np.array_equal(back.steps, steps) and back.values.shape == (2 * shape[0], *shape[1:])
 
 
 def test_texts_say_that_they_are_utf_8(tmp_path):
