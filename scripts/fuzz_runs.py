@@ -40,6 +40,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from tensorview_insitu.index import NoExportError
+from tensorview_insitu.loading.plain_file import ForeignFileError
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.errors import NotARunError, NotInRunError
 from tensorview_insitu.run.identity import read_identity, write_identity
@@ -161,7 +163,7 @@ def _epoch(epoch: int, chance: np.random.Generator) -> dict[str, Rows]:
 
 # ---- what is read, and the commands
 
-DOCUMENTED = (NotARunError, NotInRunError, OSError)
+DOCUMENTED = (NotARunError, NotInRunError, ForeignFileError, NoExportError, OSError)
 
 
 def everything(run: Run) -> dict[str, Any]:
