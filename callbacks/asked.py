@@ -9,10 +9,10 @@ import keras
 import numpy as np
 
 from tensorview_insitu.run.rows import Block, Rows
+from tensorview_insitu.text.one_line import one_line
 
 from .attempts import Attempts
 from .numbers import numbers_of
-from .one_line import one_line
 from .quantities import Numbers, Probed
 
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tensorview_insitu.explain.network import ExplainError
-
-from .one_line import one_line, told
+from tensorview_insitu.text.one_line import one_line, told
 
 _T = TypeVar("_T")
 _MOST_FAILURES = 3  # in a row

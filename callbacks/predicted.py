@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.rows import Block, Rows
+from tensorview_insitu.text.one_line import told
 
 from .arrays import to_numpy
-from .one_line import told
 
 
 class Predicted:

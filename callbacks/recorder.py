@@ -26,6 +26,7 @@ from tensorview_insitu.run.errors import RunExistsError
 from tensorview_insitu.run.identity import FAILED, FINISHED, INTERRUPTED
 from tensorview_insitu.run.rows import Block, Rows
 from tensorview_insitu.run.writer import RunWriter, refuse_taken
+from tensorview_insitu.text.one_line import one_line, told
 
 from . import living
 from .asked import Asked
@@ -39,7 +40,6 @@ from .layers import Names, described
 from .left_out import left_out
 from .loop import Loop
 from .numbers import numbers_of
-from .one_line import one_line, told
 from .predicted import Predicted
 from .quantities import Biases, GradientNorms, Kernels, Metrics, Quantity, UpdateNorms, Variables
 from .render import Render

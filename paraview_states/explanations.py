@@ -5,7 +5,7 @@ from __future__ import annotations
 from tensorview_insitu.index import ExplanationIndex, Index, Range
 
 from . import colour_maps, look
-from .impossible import ImpossibleViewError
+from .impossible import ImpossibleViewError, SettingError
 from .scene import Node, Scene, View
 from .settings import Settings
 
@@ -17,7 +17,7 @@ def chosen_explanation(index: Index, settings: Settings) -> ExplanationIndex:
 
     Raises:
         ImpossibleViewError: none was recorded.
-        ValueError: there is none of that name, or no such sample.
+        SettingError: there is none of that name, or no such sample.
     """
     known = index["explanations"]
     if not known:
@@ -27,10 +27,11 @@ def chosen_explanation(index: Index, settings: Settings) -> ExplanationIndex:
     named = [one for one in known if settings.method in (None, one["name"])]
     if not named:
         names = ", ".join(one["name"] for one in known)
-        raise ValueError(f'No explanation "{settings.method}" in this export. It holds: {names}.')
+        raise SettingError("method", f'No explanation "{settings.method}" in this export. It holds: {names}.')
     if not 0 <= settings.sample < named[0]["samples"]:
-        raise ValueError(
-            f"Expected a sample from 0 to {named[0]['samples'] - 1}. Received: sample={settings.sample}."
+        raise SettingError(
+            "sample",
+            f"Expected a sample from 0 to {named[0]['samples'] - 1}. Received: sample={settings.sample}.",
         )
     return named[0]
 

@@ -7,6 +7,8 @@ from tensorview_insitu.index import HeatMapIndex
 from . import look
 from .scene import Node, Scene, Value, View
 
+_FLAT = 1e-6
+
 
 def heat_map_view(
     scene: Scene,
@@ -54,7 +56,8 @@ def heat_map_view(
         **look.no_ticks("Z"),
     }
     view = look.flat_view(scene, name, (1.0, height), pane, left=left, begin=wide * low, axes=axes)
-    drawn = scene.transform(f"{name} drawn", image, Scale=[wide, wide, 1.0])
+    # Its cells are one high: flat, or they would hide the lines that are drawn on them.
+    drawn = scene.transform(f"{name} drawn", image, Scale=[wide, wide, _FLAT])
     view.show(
         drawn,
         "StructuredGridRepresentation",
@@ -68,6 +71,18 @@ def heat_map_view(
         Representation="Surface",
         **look.one_colour(scene.theme.ink, flat=True),
     )
+    if heat["hatching"] is not None:
+        lines = scene.transform(
+            f"{name} hatching", scene.read(heat["hatching"]), Scale=[wide] * 3, Position=[0.0, 0.0, 0.005]
+        )
+        view.show(
+            lines,
+            "GeometryRepresentation",
+            Representation="Wireframe",
+            LineWidth=1.5,
+            **look.one_colour(scene.theme.ink, flat=True),
+        )
+        title += ("; " if pane[0] > 1000 else "\n") + "hatched: not trusted"
     line = scene.read(now)
     at_now = scene.transform(f"{name} now", line, Scale=[wide, height, 1.0], Position=[0.0, 0.0, 0.01])
     view.show(

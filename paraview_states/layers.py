@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from tensorview_insitu.index import Index, LayerIndex
 
-from .impossible import ImpossibleViewError
+from .impossible import ImpossibleViewError, SettingError
+from .look import NOT_TRUSTED
 
 _Part = TypeVar("_Part")
 
@@ -25,7 +26,7 @@ def layers_with(
 
     Raises:
         ImpossibleViewError: no layer has it.
-        ValueError: that layer has not.
+        SettingError: that layer has not.
     """
     having = [(layer["name"], found) for layer in index["layers"] if (found := part(layer)) is not None]
     if not having:
@@ -33,14 +34,29 @@ def layers_with(
     return named(having, f"a {what}", name)
 
 
+def doubt(index: Index, layer: str, variable: str) -> str:
+    """What follows the name of a variable in a title: that its snapshots are not to be trusted."""
+    doubted = [one["untrusted"] for one in index["layers"] if one["name"] == layer]
+    return NOT_TRUSTED if any(variable in one for one in doubted) else ""
+
+
+def kernel_doubt(index: Index, layer: str) -> str:
+    """The same of the kernel that the views of a layer are of, its first."""
+    for one in index["layers"]:
+        kernels = [variable["name"] for variable in one["variables"] if variable["name"].endswith("kernel")]
+        if one["name"] == layer and kernels:
+            return doubt(index, layer, kernels[0])
+    return ""
+
+
 def named(having: Sequence[tuple[str, _Part]], what: str, name: str | None) -> list[tuple[str, _Part]]:
     """Those of layer `name`; all, if none is given.
 
     Raises:
-        ValueError: it has none.
+        SettingError: it has none.
     """
     chosen = [pair for pair in having if name is None or pair[0] == name]
     if not chosen:
         names = ", ".join(dict.fromkeys(layer for layer, _ in having))
-        raise ValueError(f'No layer "{name}" with {what} in this export. It holds: {names}.')
+        raise SettingError("layer", f'No layer "{name}" with {what} in this export. It holds: {names}.')
     return chosen

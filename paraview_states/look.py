@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from tensorview_insitu.index import Index, Range, Times
 from tensorview_insitu.text.printable import shortened
 
+from .impossible import SettingError
 from .scene import ArrayChoice, Node, Scene, Series, Value, View
 from .settings import Settings
 from .written import in_braces
@@ -25,8 +26,11 @@ NOW = [0.8, 0.1, 0.45]
 _RIGHT_OF_CHART = 6
 _ANYWHERE, _LOWER_LEFT, _UPPER_CENTER = 0, 1, 6
 _SIDE_FACES = 1 | 2 | 8 | 16
-_DASHED = 2
-_DOT = 4
+_SOLID_LINE, _DASHED, _DASH_DOT, _DASH_DOT_DOT = 1, 2, 4, 5  # styles of lines in charts
+_DOT = 4  # of a marker
+# The logarithm of zero is minus infinity: what is dead must not look small.
+ZERO_IS_BLACK: dict[str, Value] = {"UseBelowRangeColor": 1, "BelowRangeColor": [0.0, 0.0, 0.0]}
+NOT_TRUSTED = " (not trusted)"
 POINTS = 0
 ROWS = 6
 
@@ -37,7 +41,18 @@ def new_scene(index: Index, settings: Settings, title: str, times: Times) -> Sce
     name = run_name(index)
     # Where fewer snapshots are shown than were recorded, the caption says so.
     thinned = f" (one of {index['every']} snapshots)" if index["every"] > 1 else ""
-    return Scene(f"{title} of {name}", list(shown), settings.theme, settings.by_step, name + thinned)
+    incomplete = " (incomplete: a part failed)" if index["failed"] else ""
+    told = name + thinned + incomplete
+    return Scene(f"{title} of {name}", list(shown), settings.theme, settings.by_step, told)
+
+
+def outward(extent: Range) -> Range:
+    """A range that still holds its ends when its numbers are written with seven digits.
+
+    What falls below a range is drawn as zero where `ZERO_IS_BLACK`: its own least value must not.
+    """
+    low, high = extent
+    return low - 1e-6 * abs(low), high + 1e-6 * abs(high)
 
 
 def render_view(
@@ -146,10 +161,20 @@ def bar_place(pane: tuple[int, int], *, large: bool = False) -> list[float]:
     return [1.0 - (140 if large else 98) / pane[0], 0.2]
 
 
-def only_filters(scene: Scene, source: Node, settings: Settings, association: str) -> Node:
-    """`source` cut down to the filters that a person chose."""
+def only_filters(scene: Scene, source: Node, settings: Settings, association: str, count: int) -> Node:
+    """`source` cut down to the filters that a person chose, of `count`.
+
+    Raises:
+        SettingError: there are none of them.
+    """
     if settings.filters is None:
         return source
+    if settings.filters[0] >= count:
+        raise SettingError(
+            "filters",
+            f"No filter {settings.filters[0]} here: it shows filters 0 to {count - 1}. "
+            f"Received: filters={settings.filters}.",
+        )
     choice = ArrayChoice(association, "filter")
     return between(scene, f"filters of {source.name}", source, choice, *settings.filters)
 
@@ -208,6 +233,7 @@ class Line:
         label: what the legend calls it.
         colour: red, green, blue.
         dashed: whether it is drawn dashed.
+        untrusted: whether it is drawn as dashes and dots, and its label says that it is not to be trusted.
         dots: whether its values are marked, so that a lone one between gaps is seen.
     """
 
@@ -219,10 +245,18 @@ class Line:
         *,
         dashed: bool = False,
         dots: bool = False,
-        line: bool = True,
+        untrusted: bool = False,
     ) -> None:
-        self.array, self.label, self.colour = array, label, colour
-        self.dashed, self.dots = dashed, dots
+        self.array, self.colour = array, colour
+        self.label = label + NOT_TRUSTED * untrusted
+        self.dashed, self.dots, self.untrusted = dashed, dots, untrusted
+
+    @property
+    def style(self) -> int:
+        """Of the line, as ParaView numbers them."""
+        if self.untrusted:
+            return _DASH_DOT_DOT if self.dashed else _DASH_DOT
+        return _DASHED if self.dashed else _SOLID_LINE
 
 
 def draw_lines(
@@ -258,7 +292,7 @@ def draw_lines(
         SeriesLabel=Series({line.array: line.label for line in lines}),
         SeriesColor=Series({line.array: line.colour for line in lines}),
         SeriesLineThickness=Series({line.array: 2 for line in lines}),
-        SeriesLineStyle=Series({line.array: _DASHED if line.dashed else 1 for line in lines}),
+        SeriesLineStyle=Series({line.array: line.style for line in lines}),
         SeriesMarkerStyle=Series({line.array: _DOT if line.dots else 0 for line in lines}),
         SeriesMarkerSize=Series({line.array: 5 for line in lines}),
     )

@@ -15,7 +15,8 @@ _LONG = 2.6
 def raw_variable(about: ZeroCopyIndex, settings: Settings) -> Scene:
     """A scene that reads run.h5 itself, through a file beside it."""
     about = shown_part(about)
-    title = f"{about['layer']}/{about['variable']} of {about['run']}"
+    doubt = look.NOT_TRUSTED * about["untrusted"]
+    title = f"{about['layer']}/{about['variable']}{doubt} of {about['run']}"
     scene = Scene(title, list(about["times"]["epochs"]), settings.theme, run=about["run"])
     source = scene.read(about["file"])
     limits = about["range"]

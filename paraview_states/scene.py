@@ -153,6 +153,8 @@ class Scene:
         colour_maps: shared by displays.
         views: in the order in which they were made.
         layout: how they lie in the window.
+        followed: the names of the settings that it follows.
+        lacks: why parts of what it would show are not there, in sentences.
     """
 
     title: str
@@ -164,6 +166,8 @@ class Scene:
     colour_maps: list[Node] = field(default_factory=list)
     views: list[View] = field(default_factory=list)
     layout: Split | View | None = None
+    followed: frozenset[str] = frozenset()
+    lacks: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.title = shortened(checked(self.title), _LONGEST_NAME)

@@ -85,6 +85,8 @@ def lines_view(
     sheets: SheetsIndex,
     numbers: list[tuple[int, str, list[float]]],
     settings: Settings,
+    *,
+    untrusted: bool,
 ) -> View:
     """Value over filter at the first and the current epoch.
 
@@ -95,6 +97,7 @@ def lines_view(
         sheets: what is shown.
         numbers: of cells, what each is called, and its colour.
         settings: for the filters.
+        untrusted: whether the values are not to be trusted.
     """
     first, last = settings.filters or (0, sheets["filters"] - 1)
     room: dict[str, Value] = {
@@ -107,7 +110,7 @@ def lines_view(
     for number, label, colour in numbers:
         for source, when, dashed in ((start, "first", True), (now, "now", False)):
             only = _only(scene, f"line {name} {label} {when}", number, source)
-            line = Line(array, f"{label} {when}".strip(), colour, dashed=dashed)
+            line = Line(array, f"{label} {when}".strip(), colour, dashed=dashed, untrusted=untrusted)
             look.draw_lines(view, only, "filter", [line], others=_NOT_DRAWN, association=look.POINTS)
     return view
 
@@ -146,7 +149,8 @@ def _one_cell(
 ) -> Node:
     """The sheet (or line) of one cell, raised by its value and drawn in the view's box."""
     scale = scale_of(sheets)
-    only = look.only_filters(scene, _only(scene, f"{name} only", number, source), settings, "POINTS")
+    cell = _only(scene, f"{name} only", number, source)
+    only = look.only_filters(scene, cell, settings, "POINTS", sheets["filters"])
     high = raised(scene, f"{name} raised", only, scale[2])
     return scene.transform(
         name, high, Scale=[scale[0], scale[1], 1.0], Position=[0.0, 0.0, lift - float(number)]

@@ -44,7 +44,9 @@ def tiles_view(
     size = (tiles["size"][0] * scale, tiles["size"][1] * scale)
     view = look.flat_view(scene, name, size, pane, large=large)
     is_image = tiles["pattern"].endswith(".vti")
-    chosen = source if is_image else look.only_filters(scene, source, settings, "CELLS")
+    # Of a matrix, which is one tile, the filters are its columns.
+    filters = tiles["tiles"] if tiles["of"] > 1 else max(1, round(tiles["size"][0]))
+    chosen = source if is_image else look.only_filters(scene, source, settings, "CELLS", filters)
     drawn = scene.transform(f"{name} drawn", chosen, Scale=[scale, scale, 1.0])
     kind = "StructuredGridRepresentation" if is_image else look.kind_of(drawn)
     view.show(drawn, kind, Representation="Surface", **look.by_array(array, colours, "CELLS", flat=True))

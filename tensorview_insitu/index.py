@@ -62,32 +62,40 @@ class RunIndex(TypedDict):
 
 
 class MetricIndex(TypedDict):
-    """One metric of the epochs: its columns as the tables have them, and what values they take."""
+    """One metric of the epochs: its columns as the tables have them, and what values they take.
+
+    `untrusted` are those of `training` and `validation` that are not to be trusted.
+    """
 
     name: str
     training: str | None
     validation: str | None
+    untrusted: list[str]
     range: Range
 
 
 class TableIndex(TypedDict):
-    """One CSV table."""
+    """One CSV table; by column, `untrusted` tells why one is not to be trusted."""
 
     file: File
     columns: list[str]
     rows: int
+    untrusted: dict[str, str]
 
 
 class CurveIndex(TypedDict):
     """The path (epoch, loss, metric) of the training, as poly lines.
 
     `now` is the point of each epoch, `now_line` a line there over the ranges of loss and metric, and
-    over 0..1 as `share`, for charts.
+    over 0..1 as `share`, for charts. `dashes`, by `training` and `validation`, are drawn in place of a path
+    that is not to be trusted.
     """
 
     metric: str
     training: File
     validation: File | None
+    dashes: dict[str, File]
+    untrusted: list[str]
     now: File
     now_line: File
     epoch_range: Range
@@ -100,13 +108,16 @@ class HeatMapIndex(TypedDict):
     """Rows with names over time: image data with one array of its cells, and the names as geometry.
 
     `rows` are named from the top. `extent` is the time at its left and right; `height`, and `label_width`,
-    how far the names reach to its left, are in the same units.
+    how far the names reach to its left, are in the same units. `untrusted` are the rows that are not to be
+    trusted, `hatching` lines over them.
     """
 
     array: str
     file: File
     labels: File
     rows: list[str]
+    untrusted: list[str]
+    hatching: File | None
     range: Range
     extent: Range
     height: float
@@ -307,7 +318,10 @@ class NetworkIndex(TypedDict):
 
 
 class LayerIndex(TypedDict):
-    """One layer: its true name, and what was exported of it."""
+    """One layer: its true name, and what was exported of it.
+
+    `untrusted` tells by variable why its snapshots are not to be trusted.
+    """
 
     name: str
     kind: str
@@ -317,6 +331,7 @@ class LayerIndex(TypedDict):
     biases: SheetsIndex | None
     grids: TilesIndex | None
     trajectory: TrajectoryIndex | None
+    untrusted: dict[str, str]
 
 
 class ZeroCopyIndex(TypedDict):
@@ -331,6 +346,7 @@ class ZeroCopyIndex(TypedDict):
     size: list[int]
     range: Range
     times: Times
+    untrusted: bool
 
 
 class ComparedColumnIndex(TypedDict):
@@ -339,6 +355,7 @@ class ComparedColumnIndex(TypedDict):
     column: str
     run: int
     kind: str
+    untrusted: bool
 
 
 class ComparedMetricIndex(TypedDict):
@@ -351,11 +368,13 @@ class ComparedMetricIndex(TypedDict):
 class ComparedLayerIndex(TypedDict):
     """One layer of several runs: arrays `weight_<run>`, and `difference_<run>` from run 0.
 
-    The `change_range` of its tiles is that of the differences.
+    The `change_range` of its tiles is that of the differences. `untrusted` are the runs whose kernel
+    is not to be trusted.
     """
 
     layer: str
     tiles: TilesIndex
+    untrusted: list[int]
 
 
 class ComparisonIndex(TypedDict):
@@ -370,7 +389,8 @@ class Index(TypedDict):
     """All of index.json.
 
     `epochs` are the times of what is there once an epoch: the curves and where training was. Of the layers'
-    snapshots every `every`-th is there.
+    snapshots every `every`-th is there. `failed` tells by part why it is not there (see `export.parts`);
+    `notes` are sentences, among them those.
     """
 
     format: str
@@ -394,6 +414,7 @@ class Index(TypedDict):
     network: NetworkIndex | None
     quantities: list[QuantityIndex]
     comparison: ComparisonIndex | None
+    failed: dict[str, str]
     notes: list[str]
 
 
@@ -421,6 +442,7 @@ def empty_index(run: RunIndex, made_by: str, times: Times) -> Index:
         "network": None,
         "quantities": [],
         "comparison": None,
+        "failed": {},
         "notes": [],
     }
 

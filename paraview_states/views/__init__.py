@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 from tensorview_insitu.index import Index
 
+from ..drawn_from import failed_parts
+from ..followed import Watched
 from ..impossible import ImpossibleViewError as ImpossibleViewError
+from ..impossible import SettingError as SettingError
 from ..scene import Scene
 from ..settings import Settings
 from ..shown import shown
@@ -31,10 +34,23 @@ from .weight_trajectory import weight_trajectory
 _View = Callable[[Index, Settings], Scene]
 
 
-def _of_printable(view: _View) -> _View:
+def _made(view: _View) -> _View:
+    """The view of printable texts, which says what failed and which settings it follows."""
+
     @functools.wraps(view)
     def made(index: Index, settings: Settings) -> Scene:
-        return view(*shown(index, settings))
+        failed = failed_parts(view.__name__, index, settings)
+        narrowed: Index = {**index, "failed": failed}
+        printable_index, printable_settings = shown(narrowed, settings)
+        watched = Watched.of(printable_settings)
+        try:
+            scene = view(printable_index, watched)
+        except ImpossibleViewError as error:
+            raise ImpossibleViewError("; ".join([*failed.values()] or [str(error)])) from None
+        except SettingError as error:
+            raise SettingError(error.setting, "; ".join([str(error), *failed.values()])) from None
+        scene.followed, scene.lacks = watched.followed(scene), list(failed.values())
+        return scene
 
     return made
 
@@ -58,7 +74,7 @@ _RECIPES: tuple[_View, ...] = (
     compare,
 )
 
-VIEWS: dict[str, _View] = {view.__name__: _of_printable(view) for view in _RECIPES}
+VIEWS: dict[str, _View] = {view.__name__: _made(view) for view in _RECIPES}
 
 
 def check_view(name: str) -> str:

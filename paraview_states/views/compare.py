@@ -5,7 +5,7 @@ from __future__ import annotations
 from tensorview_insitu.index import ComparedLayerIndex, ComparedMetricIndex, ComparisonIndex, Index
 
 from .. import colour_maps, look
-from ..impossible import ImpossibleViewError
+from ..impossible import ImpossibleViewError, SettingError
 from ..look import Line
 from ..scene import Node, Scene, View
 from ..settings import Settings
@@ -23,9 +23,11 @@ def compare(index: Index, settings: Settings) -> Scene:
     layer = _layer(comparison, settings.layer)
     times = layer["tiles"]["times"] if layer is not None else index["epochs"]
     scene = look.new_scene(index, settings, "Comparison", times)
-    table = scene.read(index["tables"]["comparison"]["file"])
-    columns = index["tables"]["comparison"]["columns"]
-    views = [_curves(scene, table, columns, metric, comparison) for metric in comparison["metrics"][:2]]
+    views: list[View] = []
+    if "comparison" in index["tables"]:
+        table = scene.read(index["tables"]["comparison"]["file"])
+        columns = index["tables"]["comparison"]["columns"]
+        views += [_curves(scene, table, columns, metric, comparison) for metric in comparison["metrics"][:2]]
     if layer is not None:
         views += _kernels(scene, layer, comparison, settings)
     if not views:
@@ -41,7 +43,7 @@ def _layer(comparison: ComparisonIndex, name: str | None) -> ComparedLayerIndex 
     for layer in layers:
         if layer["layer"] == name:
             return layer
-    raise ValueError(f'No layer "{name}" in this comparison. It holds: {_names(comparison)}.')
+    raise SettingError("layer", f'No layer "{name}" in this comparison. It holds: {_names(comparison)}.')
 
 
 def _names(comparison: ComparisonIndex) -> str:
@@ -52,13 +54,15 @@ def _curves(
     scene: Scene, table: Node, columns: list[str], metric: ComparedMetricIndex, comparison: ComparisonIndex
 ) -> View:
     name = metric["name"].replace("_", " ")
-    view = look.chart(scene, f"{name}: training, and dashed validation", x="epoch", y=name)
+    doubt = look.NOT_TRUSTED * any(one["untrusted"] for one in metric["columns"])
+    view = look.chart(scene, f"{name}: training, and dashed validation{doubt}", x="epoch", y=name)
     lines = [
         Line(
             one["column"],
             f"{comparison['runs'][one['run']]}{'' if one['kind'] == 'training' else ', validation'}",
             colour_maps.category(one["run"]),
             dashed=one["kind"] != "training",
+            untrusted=one["untrusted"],
         )
         for one in metric["columns"]
     ]
@@ -75,11 +79,17 @@ def _kernels(
     tiles, runs = layer["tiles"], comparison["runs"]
     source = scene.read(tiles["file"])
     # One range for the differences of all, so that they can be compared.
-    shown = [
-        ("weight_0", tiles["range"], f"{layer['layer']} of {runs[0]}: {tiles['about']}{how_many(tiles)}")
-    ]
+    doubts = layer["untrusted"]
+    first = f"{layer['layer']} of {runs[0]}: {tiles['about']}{how_many(tiles)}"
+    shown = [("weight_0", tiles["range"], first + look.NOT_TRUSTED * (0 in doubts))]
+    more = f" (and {len(runs) - 3} runs more, not drawn)" if len(runs) > 3 else ""
     shown += [
-        (f"difference_{number}", tiles["change_range"], f"{layer['layer']}: {run} less {runs[0]}")
+        (
+            f"difference_{number}",
+            tiles["change_range"],
+            f"{layer['layer']}: {run} less {runs[0]}{more * (number == 2)}"
+            + look.NOT_TRUSTED * (0 in doubts or number in doubts),
+        )
         for number, run in list(enumerate(runs))[1:3]
     ]
     views = []

@@ -6,7 +6,7 @@ from tensorview_insitu.index import DistributionIndex, Index
 
 from .. import colour_maps, look
 from ..impossible import ImpossibleViewError
-from ..layers import named
+from ..layers import doubt, named
 from ..scene import ArrayChoice, Node, Scene, View
 from ..settings import Settings
 from .layer_health import grid
@@ -28,11 +28,11 @@ def distributions(index: Index, settings: Settings) -> Scene:
         shown = list({(one["layer"], one["variable"]): one for one in shown}.values())
     shown = shown[:_MOST]
     scene = look.new_scene(index, settings, "Distributions", shown[0]["times"])
-    scene.layout = grid([_ridge(scene, one, settings) for one in shown])
+    scene.layout = grid([_ridge(scene, index, one, settings) for one in shown])
     return scene
 
 
-def _ridge(scene: Scene, one: DistributionIndex, settings: Settings) -> View:
+def _ridge(scene: Scene, index: Index, one: DistributionIndex, settings: Settings) -> View:
     name = f"{one['layer']}/{one['variable']}"
     values, epochs, densities = one["value_range"], one["epoch_range"], one["density_range"]
     scale = [
@@ -85,9 +85,9 @@ def _ridge(scene: Scene, one: DistributionIndex, settings: Settings) -> View:
     )
     look.colour_bar(view, colours, "density")
     shares = ", ".join(f"{100 * q:g}" for q in one["quantiles"])
-    look.caption(
-        scene, view, f"{name} caption", f"{name}: {one['values']:,} values; white: {shares} % quantiles"
-    )
+    told = f"{name}: {one['values']:,} values; white: {shares} % quantiles"
+    told += doubt(index, one["layer"], one["variable"])
+    look.caption(scene, view, f"{name} caption", told)
     look.epoch_caption(scene, view, f"{name} time", source)
     return view
 

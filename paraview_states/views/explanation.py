@@ -113,9 +113,10 @@ def _chart(scene: Scene, one: ExplanationIndex, settings: Settings) -> View:
         f"inside_{sample}": ("share inside the mask", colour_maps.category(3), True),
     }
     lines = [
-        Line(column, label, colour, dashed=dashed, dots=True)
+        Line(column + mark, label, colour, dashed=dashed, dots=True, untrusted=bool(mark))
         for column, (label, colour, dashed) in known.items()
-        if column in table["columns"]
+        for mark in ("", look.NOT_TRUSTED)
+        if column + mark in table["columns"]
     ]
     x = "step" if scene.by_step else "epoch"
     view = look.chart(scene, f"sample {sample} over the training", x=x, y="")

@@ -13,8 +13,10 @@ from ..look import Line
 from ..scene import Scene, Split, View
 from ..settings import Settings
 from ..tiles import how_many, tiles_view
+from .layer_health import grid
 
 _MOST_LAYERS = 3
+_CLOCK = ("step", "epoch", "batch", "wall_time")
 
 
 def feature_maps(index: Index, settings: Settings) -> Scene:
@@ -22,6 +24,10 @@ def feature_maps(index: Index, settings: Settings) -> Scene:
     layers = chosen_maps(index, settings)
     shown = layers[:_MOST_LAYERS]
     scene = look.new_scene(index, settings, "Feature maps", shown[0]["tiles"]["times"])
+    if index["dead_filters"] is None:  # it could not be exported: the maps still can be seen
+        pane = (1280 if len(shown) == 1 else 640, 720 // len(shown))
+        scene.layout = grid([maps_view(scene, maps, settings, pane=pane) for maps in shown])
+        return scene
     if len(shown) == 1:
         scene.layout = Split(
             "horizontal",
@@ -77,11 +83,17 @@ def maps_view(scene: Scene, maps: FeatureMapsIndex, settings: Settings, *, pane:
 def _dead(scene: Scene, index: Index) -> View:
     table = index["dead_filters"]
     assert table is not None
-    layers = [c for c in table["columns"] if c not in ("step", "epoch")]
+    layers = [c for c in table["columns"] if c not in _CLOCK]
     view = look.chart(scene, "dead filters: zero all over the probe", x="step", y="filters")
     shown = layers[:10]
     lines = [
-        Line(column, printable(from_column(column)), colour_maps.category(number), dots=True)
+        Line(
+            column,
+            printable(from_column(column)).removesuffix(look.NOT_TRUSTED),
+            colour_maps.category(number),
+            dots=True,
+            untrusted=column in table["untrusted"],
+        )
         for number, column in enumerate(shown)
     ]
     others = [c for c in table["columns"] if c not in shown and c != "step"]

@@ -33,10 +33,8 @@ def gradient_heat_map(scene: Scene, index: Index, settings: Settings, *, pane: t
     heat = norms["heat_map"]
     colours = scene.colour_map(
         heat["array"],
-        **colour_maps.chosen(settings.colours, *heat["range"], is_signed=False),
-        # A norm of zero, whose logarithm is minus infinity: a dead variable must not look small.
-        UseBelowRangeColor=1,
-        BelowRangeColor=[0.0, 0.0, 0.0],
+        **colour_maps.chosen(settings.colours, *look.outward(heat["range"]), is_signed=False),
+        **look.ZERO_IS_BLACK,
     )
     wide = pane[0] > 1000
     note = " of every variable (black: zero, grey: none)" if wide else "s"
@@ -86,7 +84,13 @@ def _lines(scene: Scene, norms: GradientNormsIndex) -> View:
         BottomAxisRangeMaximum=float(norms["steps"]),
     )
     lines = [
-        Line(columns[at], names[at], colour_maps.along(0.85 * i / max(1, len(shown) - 1)), dots=norms["gaps"])
+        Line(
+            columns[at],
+            names[at],
+            colour_maps.along(0.85 * i / max(1, len(shown) - 1)),
+            dots=norms["gaps"],
+            untrusted=names[at] in norms["heat_map"]["untrusted"],
+        )
         for i, at in enumerate(shown)
     ]
     others = [column for i, column in enumerate(columns) if i not in shown]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tensorview_insitu.index import Index, TilesIndex, Times
 
 from .. import colour_maps, look
-from ..layers import layers_with
+from ..impossible import SettingError
+from ..layers import kernel_doubt, layers_with
 from ..scene import WINDOW, Node, Scene, View
 from ..settings import Settings
 from ..tiles import how_many, tiles_view
@@ -42,6 +43,7 @@ def grids_view(
         title = f"{layer}: weight at epoch {settings.between[1]:g} less that at epoch {settings.between[0]:g}"
     elif settings.colour_range == "all":
         limits = weight_range(index, limits, settings)
+    title += kernel_doubt(index, layer)
     colours = scene.colour_map(array, **colour_maps.chosen(settings.colours, *limits, is_signed=True))
     view = tiles_view(
         scene,
@@ -83,9 +85,10 @@ def _file(tiles: TilesIndex, epoch: float) -> str:
 def _number(times: Times, epoch: float) -> int:
     if epoch not in times["epochs"]:
         known = times["epochs"]
-        raise ValueError(
+        raise SettingError(
+            "between",
             f"No kernels of epoch {epoch:g} in this export. It holds {len(known)} moments, "
-            f"from epoch {known[0]:g} to {known[-1]:g}."
+            f"from epoch {known[0]:g} to {known[-1]:g}.",
         )
     return times["epochs"].index(epoch)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tensorview_insitu.index import Index, Range, SheetsIndex
 
 from .. import colour_maps, look
-from ..layers import layers_with
+from ..impossible import SettingError
+from ..layers import kernel_doubt, layers_with
 from ..scene import Node, Scene, Split, View
 from ..settings import Settings
 from ..sheets import FILTERS, lines_view, raised, scale_of, surface_view
@@ -21,18 +22,25 @@ def kernel_propagation(index: Index, settings: Settings) -> Scene:
     scene = look.new_scene(index, settings, "Kernel propagation", sheets["times"])
     first, second = _cells(sheets, settings.cells)
     colours = _colours(scene, index, sheets, settings)
-    surfaces = [_surface(scene, layer, sheets, cell, colours, settings) for cell in (first, second)]
+    doubt = kernel_doubt(index, layer)
+    surfaces = [_surface(scene, layer, sheets, cell, colours, settings, doubt) for cell in (first, second)]
     numbers = [
         (sheets["cells"].index(cell), _label(cell), colour)
         for cell, colour in zip((first, second), (look.TRAINING, look.VALIDATION), strict=True)
     ]
     lines = lines_view(
-        scene, f"{layer}: at the first and the current epoch", "weight", sheets, numbers, settings
+        scene,
+        f"{layer}: at the first and the current epoch{doubt}",
+        "weight",
+        sheets,
+        numbers,
+        settings,
+        untrusted=bool(doubt),
     )
     scene.layout = Split(
         "vertical",
         Split("horizontal", surfaces[0], surfaces[1]),
-        Split("horizontal", lines, _stack(scene, layer, sheets, settings)),
+        Split("horizontal", lines, _stack(scene, layer, sheets, settings, doubt)),
     )
     return scene
 
@@ -41,7 +49,8 @@ def kernel_surface(scene: Scene, index: Index, settings: Settings) -> View:
     """The surface of one cell alone, the centre of the grid unless another is chosen."""
     layer, sheets = _chosen(index, settings)
     cell = _cells(sheets, settings.cells)[1]
-    return _surface(scene, layer, sheets, cell, _colours(scene, index, sheets, settings), settings)
+    colours = _colours(scene, index, sheets, settings)
+    return _surface(scene, layer, sheets, cell, colours, settings, kernel_doubt(index, layer))
 
 
 def _chosen(index: Index, settings: Settings) -> tuple[str, SheetsIndex]:
@@ -68,12 +77,20 @@ def _cells(sheets: SheetsIndex, wanted: tuple[tuple[int, ...], ...] | None) -> t
         return corner, held[len(held) // 2]
     for cell in wanted:
         if list(cell) not in held:
-            raise ValueError(f"No cell {tuple(cell)} in this kernel. Its last is {tuple(held[-1])}.")
+            raise SettingError(
+                "cells", f"No cell {tuple(cell)} in this kernel. Its last is {tuple(held[-1])}."
+            )
     return list(wanted[0]), list(wanted[-1])
 
 
 def _surface(
-    scene: Scene, layer: str, sheets: SheetsIndex, cell: list[int], colours: Node, settings: Settings
+    scene: Scene,
+    layer: str,
+    sheets: SheetsIndex,
+    cell: list[int],
+    colours: Node,
+    settings: Settings,
+    doubt: str,
 ) -> View:
     label = _label(cell)
     return surface_view(
@@ -84,11 +101,11 @@ def _surface(
         sheets["cells"].index(cell),
         colours,
         settings,
-        title=f"{layer}, grid cell {label}: weight of every filter{_of_channel(sheets)}",
+        title=f"{layer}, grid cell {label}: weight of every filter{_of_channel(sheets)}{doubt}",
     )
 
 
-def _stack(scene: Scene, layer: str, sheets: SheetsIndex, settings: Settings) -> View:
+def _stack(scene: Scene, layer: str, sheets: SheetsIndex, settings: Settings, doubt: str) -> View:
     scale = scale_of(sheets)
     labels = [_label(cell) for cell in sheets["cells"]]
     last = len(labels) - 1
@@ -119,12 +136,12 @@ def _stack(scene: Scene, layer: str, sheets: SheetsIndex, settings: Settings) ->
             **look.no_ticks("Z"),
         },
     )
-    surface = look.only_filters(scene, scene.read(sheets["file"]), settings, "POINTS")
+    surface = look.only_filters(scene, scene.read(sheets["file"]), settings, "POINTS", sheets["filters"])
     high = raised(scene, "all cells raised", surface, 0.6 / reach)
     drawn = scene.transform("all cells", high, Scale=[scale[0], scale[1], gap])
     view.show(drawn, look.kind_of(drawn), Representation="Surface", **look.by_array("cell", colours))
     look.colour_bar(view, colours, legend, DrawNanAnnotation=0)
-    look.caption(scene, view, "caption all", f"{layer}: all grid cells, one above the other")
+    look.caption(scene, view, "caption all", f"{layer}: all grid cells, one above the other{doubt}")
     return view
 
 

@@ -40,9 +40,13 @@ def _health_view(
 ) -> View:
     title, bar = _TITLES[heat["array"]]
     assert index["health_now"] is not None
+    is_log = heat["array"].startswith("log10")
     colours = scene.colour_map(
-        heat["array"], **colour_maps.chosen(settings.colours, *heat["range"], is_signed=False)
+        heat["array"],
+        **colour_maps.chosen(settings.colours, *look.outward(heat["range"]), is_signed=False),
+        **(look.ZERO_IS_BLACK if is_log else {}),
     )
+    title += " (black: zero, grey: none)" * is_log
     return heat_map_view(
         scene,
         heat,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tensorview_insitu.index import Index
 
 from .. import colour_maps, look
-from ..impossible import ImpossibleViewError
+from ..impossible import ImpossibleViewError, SettingError
+from ..layers import kernel_doubt
 from ..scene import Scene
 from ..settings import Settings
 
@@ -19,10 +20,15 @@ def network(index: Index, settings: Settings) -> Scene:
     array = settings.colour_by or "weight"
     ranges = whole["arrays"]
     if array not in ranges:
-        raise ValueError(f'No "{array}" to colour the network by. There are: {", ".join(ranges)}.')
+        raise SettingError(
+            "colour_by", f'No "{array}" to colour the network by. There are: {", ".join(ranges)}.'
+        )
     signed = array in ("weight", "change")
+    is_log = array.startswith("log10")
     colours = scene.colour_map(
-        array, **colour_maps.chosen(settings.colours, *ranges[array], is_signed=signed)
+        array,
+        **colour_maps.chosen(settings.colours, *look.outward(ranges[array]), is_signed=signed),
+        **(look.ZERO_IS_BLACK if is_log else {}),
     )
     (x0, x1), (y0, y1), (z0, z1) = whole["bounds"]
     middle = [(x0 + x1) / 2 + 0.06 * (x1 - x0), (y0 + y1) / 2, (z0 + z1) / 2 + 0.12]
@@ -37,7 +43,7 @@ def network(index: Index, settings: Settings) -> Scene:
         large=True,
     )
     cells = scene.read(whole["file"])
-    shown = look.only_filters(scene, cells, settings, "CELLS")
+    shown = look.only_filters(scene, cells, settings, "CELLS", int(ranges["filter"][1]) + 1)
     view.show(
         shown,
         look.kind_of(shown),
@@ -68,7 +74,11 @@ def network(index: Index, settings: Settings) -> Scene:
     count = f"{len(whole['layers'])} kernels" + (
         "" if whole["of"] == len(whole["layers"]) else f" of {whole['of']}"
     )
-    look.caption(scene, view, "caption", f"{look.run_name(index)}: {count}, {part}", large=True)
+    told = f"{look.run_name(index)}: {count}, {part}" + " (black: zero, grey: none)" * is_log
+    doubted = [name for name in whole["layers"] if kernel_doubt(index, name)]
+    if doubted:
+        told += f"\nnot trusted: {', '.join(doubted)}"
+    look.caption(scene, view, "caption", told, large=True)
     look.epoch_caption(scene, view, "epoch", cells, large=True)
     scene.layout = view
     return scene

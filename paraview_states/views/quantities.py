@@ -34,7 +34,13 @@ def _chart(scene: Scene, index: Index, one: QuantityIndex) -> View:
     some = f", the first {len(drawn)} of {len(columns)} numbers" if len(drawn) < len(columns) else ""
     view = look.chart(scene, f"{one['name']}{some}", x="epoch", y=drawn[0] if len(drawn) == 1 else "")
     lines = [
-        Line(name, name, colour_maps.along(0.85 * i / max(1, len(drawn) - 1)), dots=True)
+        Line(
+            name,
+            name.removesuffix(look.NOT_TRUSTED),
+            colour_maps.along(0.85 * i / max(1, len(drawn) - 1)),
+            dots=True,
+            untrusted=name in one["table"]["untrusted"],
+        )
         for i, name in enumerate(drawn)
     ]
     others = [column for column in one["table"]["columns"] if column not in (*drawn, "epoch")]

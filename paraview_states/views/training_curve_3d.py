@@ -23,7 +23,8 @@ def training_curve_3d(index: Index, settings: Settings) -> Scene:
     centre = [s * (low + high) / 2 for s, (low, high) in zip(scale, ranges, strict=True)]
     scene = look.new_scene(index, settings, "Training curve in 3-D", index["epochs"])
 
-    training = scene.read(curve["training"])
+    dashes, doubts = curve["dashes"], curve["untrusted"]
+    training = scene.read(dashes.get("training", curve["training"]))
     drawn = scene.transform("training scaled", training, Scale=scale)
     tube = scene.source("TubeFilter", "training tube", Input=drawn, Radius=0.022, NumberOfSides=24)
     now = scene.read(curve["now"])
@@ -50,8 +51,9 @@ def training_curve_3d(index: Index, settings: Settings) -> Scene:
     )
     view.show(tube, "GeometryRepresentation", Representation="Surface", **look.by_array("loss", colours))
     legend = "tube: training, ball: current epoch"
+    doubt = f"\ndashed: {', '.join(doubts)} not trusted" if doubts else ""
     if curve["validation"]:
-        validation = scene.read(curve["validation"])
+        validation = scene.read(dashes.get("validation", curve["validation"]))
         moved = scene.transform("validation scaled", validation, Scale=scale)
         thin = scene.source("TubeFilter", "validation tube", Input=moved, Radius=0.009, NumberOfSides=16)
         view.show(
@@ -66,8 +68,8 @@ def training_curve_3d(index: Index, settings: Settings) -> Scene:
         RenderPointsAsSpheres=1,
         **look.one_colour(look.NOW),
     )
-    look.colour_bar(view, colours, "training loss", large=True)
-    look.caption(scene, view, "caption", f"{look.run_name(index)}: epoch, loss and {metric}\n{legend}")
+    look.colour_bar(view, colours, "training loss" + look.NOT_TRUSTED * ("loss" in doubts), large=True)
+    look.caption(scene, view, "caption", f"{look.run_name(index)}: epoch, loss and {metric}\n{legend}{doubt}")
     look.epoch_caption(scene, view, "epoch", now)
     scene.layout = view
     return scene

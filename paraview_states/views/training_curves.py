@@ -54,12 +54,17 @@ def curve_view(scene: Scene, index: Index, metric: MetricIndex) -> View:
 
 def _raw(scene: Scene, source: Node, metric: MetricIndex, columns: list[str]) -> View:
     name = metric["name"].replace("_", " ")
-    view = look.chart(scene, name, x="epoch", y=name)
+    doubts = metric["untrusted"]
+    view = look.chart(scene, name + look.NOT_TRUSTED * bool(doubts), x="epoch", y=name)
     lines = []
     if metric["training"]:
-        lines.append(Line(metric["training"], "training", look.TRAINING))
+        untrusted = "training" in doubts
+        lines.append(Line(metric["training"], "training", look.TRAINING, untrusted=untrusted))
     if metric["validation"]:
-        lines.append(Line(metric["validation"], "validation", look.VALIDATION, dashed=True))
+        untrusted = "validation" in doubts
+        lines.append(
+            Line(metric["validation"], "validation", look.VALIDATION, dashed=True, untrusted=untrusted)
+        )
     look.draw_lines(view, source, "epoch", lines, others=_others(columns, lines))
     return view
 
@@ -67,10 +72,11 @@ def _raw(scene: Scene, source: Node, metric: MetricIndex, columns: list[str]) ->
 def _normalised(
     scene: Scene, source: Node, metrics: list[MetricIndex], kind: str, columns: list[str]
 ) -> View:
-    view = look.chart(scene, f"{kind}, normalised", x="epoch", y="share of its range")
+    doubt = look.NOT_TRUSTED * any(kind in metric["untrusted"] for metric in metrics)
+    view = look.chart(scene, f"{kind}, normalised{doubt}", x="epoch", y="share of its range")
     colours = [look.TRAINING, look.VALIDATION]
     lines = [
-        Line(column, metric["name"], colour, dashed=bool(number))
+        Line(column, metric["name"], colour, dashed=bool(number), untrusted=kind in metric["untrusted"])
         for number, (metric, colour) in enumerate(zip(metrics, colours, strict=False))
         if (column := _column(metric, kind))
     ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tensorview_insitu.index import Index, Range, TrajectoryIndex
 
 from .. import colour_maps, look
-from ..layers import layers_with
+from ..impossible import SettingError
+from ..layers import kernel_doubt, layers_with
 from ..look import Line
 from ..scene import Node, Scene, Split, Value, View
 from ..settings import Settings
@@ -19,6 +20,7 @@ def weight_trajectory(index: Index, settings: Settings) -> Scene:
     layer, path = layers_with(index, lambda one: one["trajectory"], "path", settings.layer)[0]
     scene = look.new_scene(index, settings, "Weight trajectory", path["times"])
     array = colour_array(path, settings)
+    doubt = kernel_doubt(index, layer)
     colours = scene.colour_map(
         array, **colour_maps.chosen(settings.colours, *path["arrays"][array], is_signed=False)
     )
@@ -26,13 +28,13 @@ def weight_trajectory(index: Index, settings: Settings) -> Scene:
         "vertical",
         Split(
             "horizontal",
-            weights_view(scene, layer, path, colours, array, settings),
-            components_view(scene, layer, path, colours, array),
+            weights_view(scene, layer, path, colours, array, settings, doubt),
+            components_view(scene, layer, path, colours, array, doubt),
         ),
         Split(
             "horizontal",
-            _movement(scene, layer, path, "angle", "degrees"),
-            _movement(scene, layer, path, "length", "times as long"),
+            _movement(scene, layer, path, "angle", "degrees", doubt),
+            _movement(scene, layer, path, "length", "times as long", doubt),
         ),
     )
     return scene
@@ -42,12 +44,20 @@ def colour_array(path: TrajectoryIndex, settings: Settings) -> str:
     """The array that colours a path."""
     wanted = settings.colour_by or "step"
     if wanted not in path["arrays"]:
-        raise ValueError(f'No "{wanted}" to colour a path by. There are: {", ".join(path["arrays"])}.')
+        raise SettingError(
+            "colour_by", f'No "{wanted}" to colour a path by. There are: {", ".join(path["arrays"])}.'
+        )
     return wanted
 
 
 def weights_view(
-    scene: Scene, layer: str, path: TrajectoryIndex, colours: Node, array: str, settings: Settings
+    scene: Scene,
+    layer: str,
+    path: TrajectoryIndex,
+    colours: Node,
+    array: str,
+    settings: Settings,
+    doubt: str,
 ) -> View:
     """Three weights as the coordinates of one point."""
     places = _places(path, settings)
@@ -76,11 +86,13 @@ def weights_view(
         ("x", "y", "z"),
         colours,
         array,
-        f"{layer}: three weights as one point, for every snapshot\n({path['dims']}): {told}",
+        f"{layer}: three weights as one point, for every snapshot{doubt}\n({path['dims']}): {told}",
     )
 
 
-def components_view(scene: Scene, layer: str, path: TrajectoryIndex, colours: Node, array: str) -> View:
+def components_view(
+    scene: Scene, layer: str, path: TrajectoryIndex, colours: Node, array: str, doubt: str
+) -> View:
     """All weights of the layer, seen along their first three principal components."""
     shares = [f"{share:.0%}" for share in path["explained"]]
     return _path_view(
@@ -93,7 +105,7 @@ def components_view(scene: Scene, layer: str, path: TrajectoryIndex, colours: No
         ("component 1", "component 2", "component 3"),
         colours,
         array,
-        f"{layer}: all weights along their principal components\n{', '.join(shares)} of the variance",
+        f"{layer}: all weights along their principal components{doubt}\n{', '.join(shares)} of the variance",
     )
 
 
@@ -103,7 +115,9 @@ def _places(path: TrajectoryIndex, settings: Settings) -> list[int]:
     unknown = [number for number in settings.weights if number not in path["weights"]]
     if unknown:
         held = ", ".join(map(str, path["weights"][:20]))
-        raise ValueError(f"No weight {unknown[0]} in this path. It holds those that move most: {held}, ...")
+        raise SettingError(
+            "weights", f"No weight {unknown[0]} in this path. It holds those that move most: {held}, ..."
+        )
     return [path["weights"].index(number) for number in settings.weights]
 
 
@@ -170,15 +184,19 @@ def _ticks(axis: str, extent: Range, longest: float) -> dict[str, Value]:
     return found
 
 
-def _movement(scene: Scene, layer: str, path: TrajectoryIndex, what: str, unit: str) -> View:
+def _movement(scene: Scene, layer: str, path: TrajectoryIndex, what: str, unit: str, doubt: str) -> View:
     table = scene.read(path["movement"])
     name = {"angle": "turned", "length": "grown"}[what]
-    view = look.chart(scene, f"{layer}: how far its filters have {name}", x="epoch", y=unit)
+    view = look.chart(scene, f"{layer}: how far its filters have {name}{doubt}", x="epoch", y=unit)
     lines = []
     for other, colour in (("first", look.TRAINING), ("previous", look.VALIDATION)):
         for word in ("median", "most") if what == "angle" else ("least", "median", "most"):
             label = f"{word}, against the {other}"
-            lines.append(Line(f"{what}_to_{other}_{word}", label, colour, dashed=word != "median"))
+            lines.append(
+                Line(
+                    f"{what}_to_{other}_{word}", label, colour, dashed=word != "median", untrusted=bool(doubt)
+                )
+            )
     drawn = {line.array for line in lines}
     others = [c for c in path["movement_columns"] if c not in drawn and c != "epoch"]
     look.draw_lines(view, table, "epoch", lines, others=others)

@@ -33,6 +33,7 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compare them."""
     from tensorview_insitu.export.comparison import export_comparison
+    from tensorview_insitu.index import read_index
     from tensorview_insitu.loading.plain_file import check_folder
     from tensorview_insitu.paraview_states.states import write_states
     from tensorview_insitu.run.reader import Run
@@ -42,8 +43,11 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(options.output) if options.output else runs[0].folder.parent / "comparison"
     check_folder(folder)
     say(export_comparison(runs, folder))
-    for path in write_states(folder, ["compare"], settings).written:
-        say(path)
+    for sentence in read_index(folder)["notes"]:
+        say(f"missing: {sentence}")
+    report = write_states(folder, ["compare"], settings)
+    for line in [*report.written, *report.lines()]:
+        say(line)
     if options.render:
         from tensorview_insitu.cli.render import render
 

@@ -55,7 +55,8 @@ def run(options: argparse.Namespace) -> int:
     from tensorview_insitu.cli.paraview_process import NoParaViewError
     from tensorview_insitu.cli.render import render
 
-    export(str(folder), None, None, None)
+    for sentence in export(str(folder), None, None, None).failed.values():
+        say(f"missing: {sentence}")
     say("rendering the views")
     try:
         pictures = render(str(folder))

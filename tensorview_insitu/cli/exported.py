@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tensorview_insitu.cli.export import export
+from tensorview_insitu.cli.say import say
 
 if TYPE_CHECKING:
     from tensorview_insitu.paraview_states.settings import Settings
@@ -32,7 +34,8 @@ def export_folder(path: str) -> Path:
     folder = within(run, run / EXPORT_FOLDER)
     check_folder(folder)
     if not (folder / INDEX_FILE).is_file():
-        export(path, None, None, None)
+        for sentence in export(path, None, None, None).failed.values():
+            say(f"missing: {sentence}", file=sys.stderr)
     return folder
 
 

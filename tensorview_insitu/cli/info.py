@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shutil
 import stat
+import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tensorview_insitu.cli.command import add_command
 from tensorview_insitu.cli.say import say, say_lines
+from tensorview_insitu.text.printable import printable
 
 _FEW = 3  # paths that are named for each reason; run.json has all
 
@@ -101,16 +105,20 @@ def _print(facts: dict[str, Any]) -> None:
     say("  recorded")
     for name, shape in facts["datasets"].items():
         say(f"    /{name:40} {' x '.join(map(str, shape))}")
-    for problem in facts["missing"]:
-        say(f"  missing     {problem}")
-    for line in _left_out(facts.get("left_out", {})):
-        say(f"  left out    {line}")
-    for line in facts.get("thinned", []):
-        say(f"  thinned     {line}")
+    doubts = [
+        f"{dataset}: {column}: {reason}"
+        for dataset, columns in facts.get("untrusted", {}).items()
+        for column, reason in columns.items()
+    ]
+    _say_each("not trusted", doubts)
+    # A doubt is among what is missing too, in other words.
+    named = [f"{d}: {c} is not to be trusted: " for d, cs in facts.get("untrusted", {}).items() for c in cs]
+    _say_each("missing", [line for line in facts["missing"] if not line.startswith(tuple(named))])
+    _say_each("left out", _left_out(facts.get("left_out", {})))
+    _say_each("thinned", facts.get("thinned", []))
     for event in facts.get("resumed", []):
         say(f"  resumed     after step {event['after_step']} ({event['time']})")
-    for problem in facts["damaged"]:
-        say(f"  damaged     {problem}")
+    _say_each("damaged", facts["damaged"])
     if facts["damaged"]:
         say("  `tensorview-insitu verify` reads everything and names all that is damaged.")
 
@@ -124,3 +132,14 @@ def _left_out(reasons: dict[str, str]) -> list[str]:
         more = f" and {len(paths) - _FEW} more" if len(paths) > _FEW else ""
         lines.append(f"{', '.join(paths[:_FEW])}{more}: {reason}")
     return lines
+
+
+def _say_each(what: str, items: list[str]) -> None:
+    """Each item on its own lines, as wide as the terminal; in a file or a pipe, each on one."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    for item in items:
+        lines = [printable(item)]
+        if width > 40:
+            lines = textwrap.wrap(lines[0], width - 14, break_on_hyphens=False) or [""]
+        for number, line in enumerate(lines):
+            say(f"  {what if not number else '':<11} {line}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from tensorview_insitu.cli.command import add_allow_code, add_command
+from tensorview_insitu.cli.say import say
 from tensorview_insitu.cli.settings import add_settings, settings_of
 
 
@@ -39,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
         has_screen,
     )
     from tensorview_insitu.index import read_index
+    from tensorview_insitu.paraview_states.states import write_states
     from tensorview_insitu.paraview_states.views import check_view
 
     view = options.view and check_view(options.view)
@@ -46,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
     folder = export_folder(options.path)
     view = view or ("dashboard" if read_index(folder)["comparison"] is None else "compare")
     with tempfile.TemporaryDirectory() as scratch:
+        for line in write_states(folder, [view], settings).warnings():
+            say(line, file=sys.stderr)
         state = ready_state(
             folder, view, Path(scratch), settings=settings, allow_code=options.allow_code, in_place=True
         )

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from importlib import resources
 from pathlib import Path
@@ -17,6 +18,7 @@ from tensorview_insitu.cli.command import add_allow_code, add_command
 from tensorview_insitu.cli.progress import progress_bar
 from tensorview_insitu.cli.say import say
 from tensorview_insitu.cli.settings import add_settings, settings_of
+from tensorview_insitu.text.one_line import told
 
 if TYPE_CHECKING:
     from tensorview_insitu.paraview_states.settings import Settings
@@ -52,9 +54,11 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Render them."""
+    failed: dict[str, str] = {}
     for path in render(
         options.path,
         options.view,
+        failed=failed,
         size=size_of(options.size),
         every_time=options.all,
         movie=options.movie,
@@ -65,7 +69,9 @@ def run(options: argparse.Namespace) -> int:
         allow_code=options.allow_code,
     ):
         say(path)
-    return 0
+    for name, why in failed.items():
+        say(f"no picture of {name}: {why}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def render(
@@ -80,8 +86,9 @@ def render(
     mpi: int | None = None,
     server: tuple[str, int] | None = None,
     allow_code: bool = False,
+    failed: dict[str, str] | None = None,
 ) -> list[Path]:
-    """Render views of a run; the pictures and movies made.
+    """Render views of a run; the pictures and movies made. A view that fails costs that view.
 
     Args:
         path: a run's folder, or that of an export.
@@ -93,6 +100,7 @@ def render(
         settings: of the views.
         mpi: render with pvbatch on so many MPI processes, all for one picture.
         server: host and port of a pvserver that renders.
+        failed: takes, by view, why there is no picture of it; without, the first failure is raised.
         allow_code: render also states that hold code, which ours never do.
     """
     from tensorview_insitu.cli.exported import export_folder
@@ -109,13 +117,34 @@ def render(
         jobs = 1
     folder = export_folder(path).resolve()
     report = write_states(folder, views, settings)
-    names = views or sorted({p.stem for p in [*report.written, *report.kept] if p.suffix == ".pvsm"})
+    for name in [] if views else report.lost:
+        say(f"no view {name}: {report.impossible[name]}", file=sys.stderr)
+    for line in report.warnings():
+        say(line, file=sys.stderr)
+    failures: dict[str, Exception] = {}
+    told_of = {} if failed is None else failed
+    if views:
+        told_of |= {name: why for name, why in report.impossible.items() if name in views}
+    names = sorted({p.stem for p in [*report.written, *report.kept] if p.suffix == ".pvsm"})
+    names = [name for name in views or names if name not in report.impossible]
     made: list[Path] = []
     with display() as environment, tempfile.TemporaryDirectory() as scratch:
         for name in names:
-            job = _Job(folder, name, settings, size, Path(scratch), pvpython, environment, allow_code, server)
-            made += job.last_picture(jobs) if not every_time and not movie else job.frames(jobs)
-            made += job.movie() if movie else []
+            try:
+                job = _Job(
+                    folder, name, settings, size, Path(scratch), pvpython, environment, allow_code, server
+                )
+                made += job.last_picture(jobs) if not every_time and not movie else job.frames(jobs)
+                made += job.movie() if movie else []
+            except OSError:  # a full disk: it is so for the next view too
+                raise
+            except Exception as error:
+                if len(names) == 1 or failed is None:
+                    raise
+                failures[name] = error
+    if failures and len(failures) == len(names):
+        raise next(iter(failures.values()))
+    told_of |= {name: told(error) for name, error in failures.items()}
     return made
 
 

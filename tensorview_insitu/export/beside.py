@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from tensorview_insitu.export.files import finite_range
+from tensorview_insitu.export.files import Target, finite_range
+from tensorview_insitu.export.parts import Parts
 from tensorview_insitu.index import ZeroCopyIndex
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.errors import NotInRunError
@@ -21,10 +24,25 @@ Write = Callable[[Path, Path, str, Snapshots], None]
 """Writes one file: its path, run.h5, the dataset in that, and what is in it."""
 
 
+@dataclass
+class Sidecars:
+    """What became of the files beside run.h5.
+
+    Args:
+        files: those that were written.
+        failed: by part, why one is not there.
+        notes: what is to be said of them, in sentences.
+    """
+
+    files: list[ZeroCopyIndex]
+    failed: dict[str, str]
+    notes: list[str]
+
+
 def export_beside(
     run: Run, folder: Path, ending: str, write: Write, layers: Sequence[str] | None
-) -> list[ZeroCopyIndex]:
-    """Write one file for each kernel, bias, ... of a packed run.
+) -> Sidecars:
+    """Write one file for each kernel, bias, ... of a packed run; one that fails costs that one.
 
     The first axis of a variable lies along z, the next along y, the last (the filters) along x; of one
     with more than three (a convolution's kernel has four) the axes in the middle are taken one value
@@ -45,13 +63,29 @@ def export_beside(
     folder.mkdir(parents=True, exist_ok=True)
     pairs = chosen_variables(run, layers)
     names = safe_names(f"{layer}/{variable}" for layer, variable in pairs)
+    parts = Parts(Target(folder, fresh=True), run)
     written = []
-    for layer, variable in pairs:
+
+    def export(layer: str, variable: str, path: Path) -> ZeroCopyIndex:
         snapshots = run.variable(layer, variable)
-        path = folder / f"{names[f'{layer}/{variable}']}.{ending}"
-        write(path, source, layout.variable_dataset(layer, variable), snapshots)
-        written.append(_about(run, path, snapshots))
-    return written
+        dataset = layout.variable_dataset(layer, variable)
+        write(path, source, dataset, snapshots)
+        if len(snapshots) > MOST_TIMES:
+            parts.note(f"{path.name}: the first {MOST_TIMES} of {len(snapshots)} snapshots are shown")
+        return _about(run, path, snapshots)
+
+    for layer, variable in pairs:
+        name = names[f"{layer}/{variable}"]
+        file = f"{name}.{ending}"
+        about = parts.make(
+            f"sidecars/{layer}/{variable}",
+            partial(export, layer, variable, folder / file),
+            None,
+            files=[file, f"states/{name}.pvsm", f"states/{name}.py"],
+        )
+        written += [about] if about is not None else []
+    parts.check()
+    return Sidecars(written, parts.failed, parts.notes)
 
 
 def packed_file(run: Run) -> Path:
@@ -94,6 +128,7 @@ def _about(run: Run, path: Path, snapshots: Snapshots) -> ZeroCopyIndex:
         "dims": list(snapshots.dims[1:]),
         "size": [int(n) for n in reversed(drawn(snapshots.values.shape[1:]))],
         "range": finite_range(snapshots.values),
+        "untrusted": bool(run.untrusted(layout.variable_dataset(snapshots.layer, snapshots.variable))),
         "times": {
             "epochs": [float(epoch) for epoch in epochs],
             "steps": [float(step) for step in snapshots.steps[: len(epochs)]],

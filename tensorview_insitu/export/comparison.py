@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tensorview_insitu import __version__
-from tensorview_insitu.export.curves import metrics_of
+from tensorview_insitu.export.curves import is_metric
 from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.grids import as_tiles, write_tile_labels
+from tensorview_insitu.export.parts import Parts
 from tensorview_insitu.export.pieces import cells_by_filter, grid_of, is_matrix
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.table import write_table
@@ -24,6 +26,7 @@ from tensorview_insitu.index import (
     ComparedLayerIndex,
     ComparedMetricIndex,
     RunIndex,
+    TableIndex,
     Times,
     empty_index,
     write_index,
@@ -32,7 +35,6 @@ from tensorview_insitu.run import layout
 from tensorview_insitu.run.reader import Run, Snapshots
 from tensorview_insitu.text.array_names import array_name
 from tensorview_insitu.text.file_names import safe_names
-from tensorview_insitu.text.percent import from_column
 
 _MOST_TIMES = 200
 
@@ -58,9 +60,20 @@ def export_comparison(runs: Sequence[Run], folder: Path, *, layers: Sequence[str
         raise ValueError("Expected different runs. Received one of them twice.")
     folder.mkdir(parents=True, exist_ok=True)
     target = Target(folder, fresh=True)
+    parts = Parts(target)
     names = _different([run.name for run in runs])
-    metrics, table, times = _curves(runs, names)
-    shared = _shared_kernels(runs)
+    for run, name in zip(runs, names, strict=True):
+        for sentence in run.identity.get("missing", []):
+            parts.note(f"{name}: {sentence}")
+    nothing: tuple[list[ComparedMetricIndex], TableIndex | None, Times]
+    nothing = ([], None, {"epochs": [], "steps": []})
+    metrics, table, times = parts.make(
+        "comparison/curves",
+        lambda: _write_curves(parts, target, runs, names),
+        nothing,
+        files=["tables/comparison.csv"],
+    )
+    shared, others = _shared_kernels(runs)
     for layer in layers or ():
         if layer not in shared:
             raise ValueError(
@@ -68,11 +81,15 @@ def export_comparison(runs: Sequence[Run], folder: Path, *, layers: Sequence[str
                 f"{', '.join(shared) or 'none'}."
             )
     folders = safe_names(shared)
-    compared = [
-        found
-        for layer in (layers or shared)
-        if (found := _compare_layer(runs, target, layer, shared[layer], f"layers/{folders[layer]}"))
-    ]
+    if layers is None and others:
+        parts.note(f"not compared, because not all runs have them with one shape: {', '.join(others)}")
+    compared = []
+    for layer in layers or shared:
+        work = partial(_compare_layer, parts, runs, target, layer, shared[layer], f"layers/{folders[layer]}")
+        files = [f"layers/{folders[layer]}/{name}" for name in ("compared*", "numbers.vtp")]
+        found = parts.make(f"comparison/{layer}", work, None, files=files)
+        compared += [found] if found is not None else []
+    parts.check()
     one = "|".join(run.identity["run_id"] for run in runs)
     about: RunIndex = {
         "name": " and ".join(names),
@@ -83,42 +100,78 @@ def export_comparison(runs: Sequence[Run], folder: Path, *, layers: Sequence[str
         "epochs": max(times["epochs"], default=0.0),
     }
     index = empty_index(about, __version__, times)
-    index["tables"] = {"comparison": write_table(folder, "tables/comparison.csv", table)}
+    index["tables"] = {"comparison": table} if table is not None else {}
+    index["failed"], index["notes"] = parts.failed, parts.notes
     index["comparison"] = {"runs": names, "metrics": metrics, "layers": compared}
     write_index(folder, index)
     return folder / INDEX_FILE
 
 
 def _different(names: list[str]) -> list[str]:
-    return [name if names.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(names)]
+    found: list[str] = []
+    for name in names:
+        number = 1
+        while (text := name if names.count(name) == 1 else f"{name} ({number})") in found or (
+            text != name and text in names
+        ):
+            number += 1
+        found.append(text)
+    return found
 
 
-def _curves(runs: Sequence[Run], names: list[str]) -> tuple[list[ComparedMetricIndex], pd.DataFrame, Times]:
-    tables = [run.scalars("epoch") for run in runs]
+def _write_curves(
+    parts: Parts, target: Target, runs: Sequence[Run], names: list[str]
+) -> tuple[list[ComparedMetricIndex], TableIndex, Times]:
+    tables = [_by_epoch(parts, run, name) for run, name in zip(runs, names, strict=True)]
     found: dict[str, ComparedMetricIndex] = {}
     columns: dict[str, pd.Series] = {}
-    for name, table in zip(names, tables, strict=True):
-        for metric in metrics_of(table):
-            index = found.setdefault(metric["name"], {"name": metric["name"], "columns": []})
-            for kind in ("training", "validation"):
-                column = metric["training"] if kind == "training" else metric["validation"]
-                if column:
-                    column = from_column(column)
-                    key = array_name(f"{name}_{column}", {"epoch", *columns})
-                    columns[key] = table.set_index("epoch")[column]
-                    index["columns"].append({"column": key, "run": names.index(name), "kind": kind})
+    for number, (run, name, table) in enumerate(zip(runs, names, tables, strict=True)):
+        doubts = run.untrusted(layout.EPOCH_SCALARS)
+        for column in [str(c) for c in table.columns if is_metric(str(c))]:
+            metric = column.removeprefix("val_")
+            doubted = column in doubts
+            key = array_name(f"{name}_{column}" + "_not_trusted" * doubted, {"epoch", *columns})
+            columns[key] = table[column]
+            kind = "training" if metric == column else "validation"
+            index = found.setdefault(metric, {"name": metric, "columns": []})
+            index["columns"].append({"column": key, "run": number, "kind": kind, "untrusted": doubted})
+    metrics = sorted(found.values(), key=lambda one: one["name"] != "loss")
+    for index in metrics:
+        index["columns"].sort(key=lambda one: (one["run"], one["kind"]))
+        having = {one["run"] for one in index["columns"]}
+        lacking = [name for number, name in enumerate(names) if number not in having]
+        if lacking:
+            parts.note(f"{index['name']} is not in {', '.join(lacking)}")
     joined = pd.DataFrame(columns).sort_index()
-    longest = max(tables, key=len)
-    times: Times = {
-        "epochs": [float(epoch) for epoch in joined.index],
-        "steps": [float(s) for s in longest["step"]] if len(longest) == len(joined) else [],
+    # Of an epoch that several runs have, the steps of the first that has it.
+    step_of = {
+        float(epoch): float(step)
+        for table in reversed(tables)
+        for epoch, step in zip(table.index, table["step"], strict=True)
     }
-    times["steps"] = times["steps"] or times["epochs"]
-    return list(found.values()), joined.reset_index(names="epoch"), times
+    epochs = [float(epoch) for epoch in joined.index]
+    times: Times = {"epochs": epochs, "steps": [step_of[epoch] for epoch in epochs]}
+    joined = joined.reset_index(names="epoch")
+    return metrics, write_table(target.folder, "tables/comparison.csv", joined), times
 
 
-def _shared_kernels(runs: Sequence[Run]) -> dict[str, str]:
-    """The layers whose kernel has one shape in all runs, with the kernel's name."""
+def _by_epoch(parts: Parts, run: Run, name: str) -> pd.DataFrame:
+    """The epochs of a run, by their number; of one that was trained twice, the last time."""
+    table = run.scalars("epoch")
+    if "epoch" not in table:
+        return pd.DataFrame({"step": []})
+    table = table.set_index("epoch")
+    again = table.index.duplicated(keep="last")
+    if again.any():
+        parts.note(
+            f"{name} has epochs {', '.join(map(str, sorted(set(table.index[again]))))} more than once: "
+            "the last is compared"
+        )
+    return table[~again]
+
+
+def _shared_kernels(runs: Sequence[Run]) -> tuple[dict[str, str], list[str]]:
+    """The layers whose kernel has one shape in all runs, with the kernel's name; and the other layers."""
     shapes = []
     for run in runs:
         held = run.datasets()
@@ -133,16 +186,20 @@ def _shared_kernels(runs: Sequence[Run]) -> dict[str, str]:
     for (layer, name), shape in shapes[0].items():
         if all(other.get((layer, name)) == shape for other in shapes[1:]):
             shared.setdefault(layer, name)
-    return shared
+    every = dict.fromkeys(layer for one in shapes for layer, _ in one)
+    return shared, [layer for layer in every if layer not in shared]
 
 
 def _compare_layer(
-    runs: Sequence[Run], target: Target, layer: str, variable: str, folder: str
+    parts: Parts, runs: Sequence[Run], target: Target, layer: str, variable: str, folder: str
 ) -> ComparedLayerIndex | None:
     snapshots = [run.variable(layer, variable) for run in runs]
     common = sorted(set.intersection(*(set(one.epochs.tolist()) for one in snapshots)))
     if not common:
+        parts.note(f"{layer} is not compared: no epoch is recorded in all runs")
         return None
+    if len(common) > _MOST_TIMES:
+        parts.note(f"{layer}: {_MOST_TIMES} of {len(common)} common epochs are compared")
     kept = [common[i] for i in spread(len(common), _MOST_TIMES)]
     tiles = [_tiles(one, kept) for one in snapshots]
     matrix = is_matrix(snapshots[0])
@@ -160,8 +217,10 @@ def _compare_layer(
         moments.append((epoch, float(step), name))
     labels = write_tile_labels(target, f"{folder}/numbers.vtp", tiling)
     differences = [finite_range(one - tiles[0]) for one in tiles[1:]]
+    dataset = layout.variable_dataset(layer, variable)
     return {
         "layer": layer,
+        "untrusted": [number for number, run in enumerate(runs) if run.untrusted(dataset)],
         "tiles": {
             "file": write_time_series(target, f"{folder}/compared.pvd", moments),
             "pattern": f"{folder}/compared_{{step:07d}}.vtp",

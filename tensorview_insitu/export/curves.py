@@ -2,49 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tensorview_insitu.export.dashes import unbroken, write_dashes
 from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.horizon import horizon_of
+from tensorview_insitu.export.parts import Parts
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.table import write_table
 from tensorview_insitu.export.time_series import write_time_series
+from tensorview_insitu.export.trust import doubts_of, marked
 from tensorview_insitu.index import CurveIndex, MetricIndex, Range, TableIndex
+from tensorview_insitu.run import layout
 from tensorview_insitu.run.reader import Run
 from tensorview_insitu.text.array_names import array_name
 from tensorview_insitu.text.percent import as_column
 
 _NOT_METRICS = ("step", "epoch", "learning_rate")
+_LEARNING_RATES = "learning_rate/"  # of several optimizers
 _VALIDATION = "val_"
+# Tables that are called otherwise than the dataset that they are of.
+_DATASETS = {
+    "epochs": layout.EPOCH_SCALARS,
+    "epochs_normalised": layout.EPOCH_SCALARS,
+    "batches": layout.BATCH_SCALARS,
+    "evaluations": layout.EVALUATE_SCALARS,
+}
 # The arrays that a curve has beside its metric.
 _ARRAYS = ("epoch", "loss", "step", "share")
 
 
-def export_tables(run: Run, target: Target) -> dict[str, TableIndex]:
-    """Write tables/epochs.csv, epochs_normalised.csv, batches.csv, and those recorded on request."""
-    tables = {}
-    epochs = run.scalars("epoch")
-    if len(epochs):
-        tables["epochs"] = write_table(target.folder, "tables/epochs.csv", epochs)
-        normalised = "tables/epochs_normalised.csv"
-        tables["epochs_normalised"] = write_table(target.folder, normalised, normalise(epochs))
-    batches = run.scalars("batch")
-    if len(batches):
-        tables["batches"] = write_table(target.folder, "tables/batches.csv", batches)
-    on_request = {
-        "update_norms": run.update_norms,
-        "weight_norms": run.weight_norms,
-        "dead_filters": run.dead_filters,
-        "evaluations": run.evaluations,
-    }
-    for name, read in on_request.items():
-        if len(table := read()):
-            tables[name] = write_table(target.folder, f"tables/{name}.csv", table)
-    return tables
+def export_tables(
+    parts: Parts, run: Run, target: Target, recorded: Mapping[str, Callable[[], pd.DataFrame]]
+) -> dict[str, TableIndex]:
+    """Write tables/epochs.csv, epochs_normalised.csv, batches.csv, ..., and why which columns are in doubt.
+
+    Args:
+        parts: of the export.
+        run: the run.
+        target: where to.
+        recorded: reads each table, by its name.
+    """
+
+    def write(name: str, read: Callable[[], pd.DataFrame], dataset: str) -> TableIndex | None:
+        table = read()
+        doubts = run.untrusted(dataset)
+        return write_table(target.folder, f"tables/{name}.csv", table, doubts) if len(table) else None
+
+    found = {}
+    for name, read in {**recorded, "not_trusted": lambda: doubts_of(run)}.items():
+        dataset = _DATASETS.get(name, name)
+        made = parts.make(
+            f"tables/{name}", partial(write, name, read, dataset), None, files=[f"tables/{name}.csv"]
+        )
+        if made is not None:
+            found[name] = made
+    return found
 
 
 def normalise(table: pd.DataFrame) -> pd.DataFrame:
@@ -56,20 +75,33 @@ def normalise(table: pd.DataFrame) -> pd.DataFrame:
     return result
 
 
-def metrics_of(epochs: pd.DataFrame) -> list[MetricIndex]:
-    """The metrics of the epochs, loss first, each with its training and validation column in the table."""
-    columns = [c for c in epochs.columns if c not in _NOT_METRICS]
+def is_metric(column: str) -> bool:
+    """Whether a column of the epochs is a metric, and not a clock or a learning rate."""
+    return column not in _NOT_METRICS and not column.startswith(_LEARNING_RATES)
+
+
+def metrics_of(epochs: pd.DataFrame, doubts: Collection[str] = ()) -> list[MetricIndex]:
+    """The metrics of the epochs, loss first, each with its training and validation column in the table.
+
+    Args:
+        epochs: the table.
+        doubts: the columns that are not to be trusted.
+    """
+    columns = [c for c in epochs.columns if is_metric(str(c))]
     names = list(dict.fromkeys(c.removeprefix(_VALIDATION) for c in columns))
     names.sort(key=lambda name: name != "loss")
     found: list[MetricIndex] = []
     for name in names:
-        both = [c for c in (name, _VALIDATION + name) if c in columns]
+        of_kind = {"training": name, "validation": _VALIDATION + name}
+        held = {kind: column for kind, column in of_kind.items() if column in columns}
+        in_file = {kind: as_column(marked(column, doubts)) for kind, column in held.items()}
         found.append(
             {
                 "name": name,
-                "training": as_column(name) if name in columns else None,
-                "validation": as_column(_VALIDATION + name) if _VALIDATION + name in columns else None,
-                "range": finite_range(*(epochs[c] for c in both)),
+                "training": in_file.get("training"),
+                "validation": in_file.get("validation"),
+                "untrusted": [kind for kind, column in held.items() if column in doubts],
+                "range": finite_range(*(epochs[column] for column in held.values())),
             }
         )
     return found
@@ -86,21 +118,27 @@ def export_curve(run: Run, target: Target, metrics: list[MetricIndex]) -> CurveI
         return None
     epochs = run.scalars("epoch")
     name = array_name(other["name"], _ARRAYS)
-    training = _points(epochs, "loss", other["name"])
-    if not len(_finite(training)):  # it diverged at once
-        return None
-    _write_line(target, "curves/training.vtp", training, name, epochs)
-    validation_file, drawn = None, _finite(training)
+    columns = {"training": ("loss", other["name"])}
     if loss["validation"] and other["validation"]:
-        validation_file = "curves/validation.vtp"
-        validation = _points(epochs, f"{_VALIDATION}loss", _VALIDATION + other["name"])
-        _write_line(target, validation_file, validation, name, epochs)
-        drawn = np.concatenate([drawn, _finite(validation)])
+        columns["validation"] = (f"{_VALIDATION}loss", _VALIDATION + other["name"])
+    points = {kind: _points(epochs, *both) for kind, both in columns.items()}
+    if not len(_finite(points["training"])):  # it diverged at once
+        return None
+    doubts = run.untrusted(layout.EPOCH_SCALARS)
+    dashes = {}
+    for kind, both in columns.items():
+        _write_line(target, f"curves/{kind}.vtp", points[kind], name, epochs)
+        if not doubts.keys().isdisjoint(both):
+            dashes[kind] = f"curves/{kind}_dashes.vtp"
+            write_dashes(target.path(dashes[kind]), points[kind], ("epoch", "loss", name))
+    drawn = np.concatenate([_finite(one) for one in points.values()])
     return {
         "metric": name,
         "training": "curves/training.vtp",
-        "validation": validation_file,
-        "now": _write_now(target, training, name, epochs),
+        "validation": "curves/validation.vtp" if "validation" in columns else None,
+        "dashes": dashes,
+        "untrusted": [column for both in columns.values() for column in both if column in doubts],
+        "now": _write_now(target, points["training"], name, epochs),
         "now_line": _write_now_line(target, epochs, name, loss["range"], other["range"]),
         # Of what is drawn: an epoch without a finite loss is not.
         "epoch_range": horizon_of(run).epoch_range(finite_range(drawn[:, 0])),
@@ -123,11 +161,7 @@ def _write_line(target: Target, file: str, points: NDArray[Any], metric: str, ep
     # A point that is not finite would take the whole scene's bounds with it: the line has a gap there.
     good = np.isfinite(points).all(axis=1)
     numbers = np.cumsum(good) - 1
-    starts = np.flatnonzero(np.diff(np.concatenate([[False], good])))
-    ends = np.flatnonzero(np.diff(np.concatenate([good, [False]]))) + 1
-    pieces = [
-        numbers[a:b] for a, b in zip(starts[good[starts]], ends[good[ends - 1]], strict=True) if b - a > 1
-    ]
+    pieces = [numbers[piece] for piece in unbroken(points)]
     write_poly_data(
         target.path(file),
         points[good],

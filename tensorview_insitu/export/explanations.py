@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,10 +13,12 @@ from numpy.typing import NDArray
 from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.image_data import write_image_data
 from tensorview_insitu.export.labels import Label, write_labels
+from tensorview_insitu.export.parts import Parts
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.table import write_table
 from tensorview_insitu.export.time_series import times_of, write_time_series
 from tensorview_insitu.index import ExplanationGridIndex, ExplanationIndex
+from tensorview_insitu.run import layout
 from tensorview_insitu.run.reader import Run
 from tensorview_insitu.text.file_names import safe_names
 
@@ -52,16 +56,53 @@ class Explained:
 
 
 def export_explanations(
-    run: Run, target: Target
+    parts: Parts, run: Run, target: Target
 ) -> tuple[list[ExplanationIndex], ExplanationGridIndex | None]:
     """Write the explanations of a run that are pictures, or volumes seen from the front."""
-    found = [one for name in run.explanations() if (one := _of_run(run, name)) is not None]
-    folders = safe_names((one.name for one in found), _OTHER_FILES)
-    written = [
-        write_explanation(target, f"explanations/{folders[one.name]}", one, run.focus(one.name))
-        for one in found
-    ]
-    return written, write_grid(target, found) if found else None
+    names = run.explanations()
+    folders = safe_names(names)
+    found: list[Explained] = []
+
+    def export(name: str, folder: str) -> ExplanationIndex | None:
+        one = _of_run(run, name)
+        if one is None:
+            parts.note(f"explanations/{name} is not exported: its maps are no pictures; Run reads them")
+            return None
+        doubts = run.untrusted(layout.explanation_dataset(name, "focus"))
+        written = write_explanation(target, folder, one, run.focus(name), doubts)
+        found.append(one)
+        return written
+
+    written = []
+    for name in names:
+        folder = f"explanations/{folders[name]}"
+        files = [f"{folder}/*"]
+        made = parts.make(f"explanations/{name}", partial(export, name, folder), None, files=files)
+        written += [made] if made is not None else []
+    kept, left_out = of_one_size(found)
+    grid = parts.make(
+        "explanation_grid",
+        lambda: write_grid(target, kept) if kept else None,
+        None,
+        files=[f"explanations/{name}" for name in ("*.vti", "*.vtp", "*.pvd")],
+    )
+    if grid is not None:
+        for one in left_out:
+            parts.note(
+                f"explanation_grid is without {one.name}: its pictures are of another size or number "
+                f"than those of {kept[0].name}"
+            )
+        if grid["samples"] < kept[0].maps.shape[1]:
+            parts.note(
+                f"explanation_grid shows the first {grid['samples']} of {kept[0].maps.shape[1]} samples"
+            )
+    return written, grid
+
+
+def of_one_size(found: list[Explained]) -> tuple[list[Explained], list[Explained]]:
+    """Those whose pictures are of the size and number of the first's, and the others."""
+    kept = [one for one in found if one.maps.shape[1:] == found[0].maps.shape[1:]]
+    return kept, [one for one in found if one.maps.shape[1:] != found[0].maps.shape[1:]]
 
 
 def _of_run(run: Run, name: str) -> Explained | None:
@@ -88,7 +129,13 @@ def _of_run(run: Run, name: str) -> Explained | None:
     )
 
 
-def write_explanation(target: Target, folder: str, one: Explained, focus: pd.DataFrame) -> ExplanationIndex:
+def write_explanation(
+    target: Target,
+    folder: str,
+    one: Explained,
+    focus: pd.DataFrame,
+    doubts: Mapping[str, str] | None = None,
+) -> ExplanationIndex:
     """Write the maps of one method.
 
     Args:
@@ -96,6 +143,7 @@ def write_explanation(target: Target, folder: str, one: Explained, focus: pd.Dat
         folder: of its files.
         one: the method and its maps.
         focus: the table of numbers, a row for each moment.
+        doubts: why columns of it are not to be trusted.
     """
     moments, samples, rows, columns = one.maps.shape
     images = {f"image_{s}": _upright(one.images[s]) for s in range(samples)}
@@ -126,7 +174,7 @@ def write_explanation(target: Target, folder: str, one: Explained, focus: pd.Dat
         "volumes": [_write_volume(target, folder, one, s) for s in range(samples)] if moments > 1 else [],
         "now": write_time_series(target, f"{folder}/now.pvd", frames),
         "epoch_range": (float(one.epochs[0]), float(one.epochs[-1])),
-        "focus": write_table(target.folder, f"{folder}/focus.csv", plain),
+        "focus": write_table(target.folder, f"{folder}/focus.csv", plain, doubts),
         "about": one.about,
         "times": times_of(files),
     }
@@ -175,7 +223,7 @@ def write_grid(target: Target, found: list[Explained]) -> ExplanationGridIndex:
         target: where to.
         found: the methods; those whose pictures are of another size or number than the first's are left out.
     """
-    kept = [one for one in found if one.maps.shape[1:] == found[0].maps.shape[1:]]
+    kept, _ = of_one_size(found)
     samples = min(kept[0].maps.shape[1], _MOST_SAMPLES)
     rows, columns = kept[0].maps.shape[2:]
     gap = max(1, round(0.08 * max(rows, columns)))
@@ -198,8 +246,8 @@ def write_grid(target: Target, found: list[Explained]) -> ExplanationGridIndex:
         if target.lacks(f"explanations/{name}"):
             picture = np.full((height, width), np.nan, np.float32)
             for m, one in enumerate(kept, start=1):
-                at = max(0, int(np.searchsorted(one.steps, step, side="right")) - 1)
-                for s in range(samples):
+                at = int(np.searchsorted(one.steps, step, side="right")) - 1
+                for s in range(samples if at >= 0 else 0):  # none yet
                     top, left = corners[s][m]
                     picture[top : top + rows, left : left + columns] = shares(one.maps[at, s])
             write_image_data(target.path(f"explanations/{name}"), cell_data={"share": _upright(picture)})

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.grids import write_tile_labels
 from tensorview_insitu.export.image_data import write_image_data
+from tensorview_insitu.export.parts import Parts
 from tensorview_insitu.export.poly_data import write_poly_data
-from tensorview_insitu.export.table import write_table
 from tensorview_insitu.export.tiles import Tiling
 from tensorview_insitu.export.time_series import times_of, write_time_series
-from tensorview_insitu.index import FeatureMapsIndex, TableIndex, TilesIndex
+from tensorview_insitu.index import FeatureMapsIndex, TilesIndex
 from tensorview_insitu.run import layout
+from tensorview_insitu.run.errors import NotARunError
 from tensorview_insitu.run.reader import Run, Snapshots
 from tensorview_insitu.text.file_names import safe_names
 
@@ -22,28 +25,45 @@ _MOST_TILES = 128
 _MOST_TIMES = 500
 
 
-def export_feature_maps(run: Run, target: Target) -> tuple[list[FeatureMapsIndex], TableIndex | None]:
-    """Write the maps of all layers that have rows and columns, and how many filters of each are dead."""
-    layers = run.activation_layers()
-    if not layers:
-        return [], None
+def export_feature_maps(parts: Parts, run: Run, target: Target) -> list[FeatureMapsIndex]:
+    """Write the maps of all layers that have rows and columns."""
+    held = run.datasets()
+    layers = _layers(run, held)
     folders = safe_names(layers)
     found = []
-    held = run.datasets()
     for layer in layers:
-        maps = run.activations(layer, "maps") if _has_maps(run, layer, held) else None
-        if maps is not None and maps.values.ndim == 5:
-            found.append(_export_layer(target, f"activations/{folders[layer]}", layer, maps))
-    dead = write_table(target.folder, "tables/dead_filters.csv", _plain(run.dead_filters()))
-    return found, dead
+        folder = f"activations/{folders[layer]}"
+        if layout.activation_dataset(layer, "maps") in held:
+            made = parts.make(
+                f"feature_maps/{layer}",
+                partial(_export, run, target, folder, layer),
+                None,
+                files=[f"{folder}/*"],
+            )
+            found += [made] if made is not None else []
+    return found
 
 
-def _has_maps(run: Run, layer: str, held: dict[str, tuple[int, ...]]) -> bool:
-    return layout.activation_dataset(layer, "maps") in held
+def _layers(run: Run, held: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """The layers whose activations were recorded: as the model calls them, or as their maps are named."""
+    try:
+        layers = run.activation_layers()
+    except NotARunError:  # the table that has them in their order is damaged: it is a part of its own
+        layers = []
+    beginning, end = f"{layout.ACTIVATIONS}/", "/maps"
+    named = [
+        layout.unescaped(name.removeprefix(beginning).removesuffix(end))
+        for name in held
+        if name.startswith(beginning) and name.endswith(end)
+    ]
+    order = {layer["path"]: number for number, layer in enumerate(run.identity.get("layers", []))}
+    named.sort(key=lambda layer: order.get(layer, len(order)))
+    return list(dict.fromkeys([*layers, *named]))
 
 
-def _plain(table: pd.DataFrame) -> pd.DataFrame:
-    return table.drop(columns=[c for c in ("batch", "wall_time") if c in table])
+def _export(run: Run, target: Target, folder: str, layer: str) -> FeatureMapsIndex | None:
+    maps = run.activations(layer, "maps")
+    return _export_layer(target, folder, layer, maps) if maps.values.ndim == 5 else None
 
 
 def _export_layer(target: Target, folder: str, layer: str, maps: Snapshots) -> FeatureMapsIndex:

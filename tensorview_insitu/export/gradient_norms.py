@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -10,7 +12,9 @@ from tensorview_insitu.export.files import Target, finite_range
 from tensorview_insitu.export.heat_map import write_heat_map, write_now_lines
 from tensorview_insitu.export.horizon import horizon_of
 from tensorview_insitu.export.table import named_columns, write_table
+from tensorview_insitu.export.trust import MARK
 from tensorview_insitu.index import GradientNormsIndex, TableIndex
+from tensorview_insitu.run import layout
 from tensorview_insitu.run.reader import Run
 
 _MOST_COLUMNS = 1000
@@ -33,13 +37,14 @@ def export_gradient_norms(
         heat = np.log10(columns).astype(np.float32)
     height = min(_HIGHEST, max(_LOWEST, _ROW * len(variables)))
     end = float(per_column * len(heat))
+    doubts = run.untrusted(layout.GRADIENT_NORMS)
     heat_map = write_heat_map(
-        target, "gradient_norms", "log10_norm", variables, heat, (0.0, end), height=height
+        target, "gradient_norms", "log10_norm", variables, heat, (0.0, end), height=height, doubts=doubts
     )
     lines = pd.DataFrame(np.where(columns > 0, columns, np.nan), columns=pd.Index(variables))
     lines.insert(0, "step", column_steps)
     lines = lines[lines["step"] < steps[-1] + per_column]  # none to come
-    line_table = write_table(target.folder, "gradient_norms/lines.csv", lines)
+    line_table = write_table(target.folder, "gradient_norms/lines.csv", lines, doubts)
     index: GradientNormsIndex = {
         "heat_map": heat_map,
         "lines": line_table["file"],
@@ -50,7 +55,10 @@ def export_gradient_norms(
         "steps_per_column": per_column,
         "gaps": bool(lines.isna().to_numpy().any()),
     }
-    return index, write_table(target.folder, "tables/gradient_norms.csv", _tidy(table, variables))
+    long = write_table(target.folder, "tables/gradient_norms.csv", _tidy(table, variables, doubts))
+    if doubts:
+        long["untrusted"] = {"norm" + MARK: "; ".join(f"{name}: {why}" for name, why in doubts.items())}
+    return index, long
 
 
 def _columns(
@@ -68,10 +76,15 @@ def _columns(
     return ends, np.exp(means.to_numpy())
 
 
-def _tidy(table: pd.DataFrame, variables: list[str]) -> pd.DataFrame:
+def _tidy(table: pd.DataFrame, variables: list[str], doubts: Collection[str]) -> pd.DataFrame:
+    """A row for each variable at each step; a norm that is in doubt is in a column of its own."""
     long = table.melt(["step", "epoch", "batch"], variables, "path", "norm")
     long.insert(3, "layer", long["path"].str.rsplit("/", n=1).str[0])
     long.insert(4, "variable", long["path"].str.rsplit("/", n=1).str[-1])
+    doubted = long["path"].isin(list(doubts))
+    if doubted.any():
+        long["norm" + MARK] = long["norm"].where(doubted)
+        long["norm"] = long["norm"].mask(doubted)
     return long.drop(columns="path").sort_values("step", kind="stable")
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tensorview_insitu.export.files import Target, finite_range, spread
+from tensorview_insitu.export.hatching import write_hatching
 from tensorview_insitu.export.image_data import write_image_data
 from tensorview_insitu.export.labels import Label, write_labels
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.time_series import write_time_series
+from tensorview_insitu.export.trust import marked
 from tensorview_insitu.index import HeatMapIndex
 
 _MOST_LABELS = 10
@@ -27,6 +29,7 @@ def write_heat_map(
     extent: tuple[float, float],
     *,
     height: float,
+    doubts: Collection[str] = (),
 ) -> HeatMapIndex:
     """Write a heat map.
 
@@ -38,6 +41,7 @@ def write_heat_map(
         values: `(columns, rows)`.
         extent: the time at which the first column begins and the last ends.
         height: of the map, in units of its width.
+        doubts: the rows that are not to be trusted: they are marked, and hatched.
     """
     width = extent[1] - extent[0]
     row_height = height * width / len(names)
@@ -50,15 +54,27 @@ def write_heat_map(
     shown = spread(len(names), _MOST_LABELS)
     size = min(0.62 * row_height * max(1.0, len(names) / len(shown)), _LARGEST * width)
     labels = [
-        Label(names[row], extent[0] - 0.6 * size, (len(names) - 1 - row + 0.5) * row_height, size)
+        Label(
+            marked(names[row], doubts),
+            extent[0] - 0.6 * size,
+            (len(names) - 1 - row + 0.5) * row_height,
+            size,
+        )
         for row in shown
     ]
     left, _ = write_labels(target.path(f"{folder}/{array}_names.vtp"), labels)
+    hatched = [row for row, name in enumerate(names) if name in doubts]
+    hatching = f"{folder}/{array}_hatching.vtp" if hatched else None
+    if hatching is not None:
+        bottoms = [(len(names) - 1 - row) * row_height for row in hatched]
+        write_hatching(target.path(hatching), extent, bottoms, row_height)
     return {
         "array": array,
         "file": f"{folder}/{array}.vti",
         "labels": f"{folder}/{array}_names.vtp",
         "rows": list(names),
+        "untrusted": [names[row] for row in hatched],
+        "hatching": hatching,
         "range": finite_range(values),
         "extent": extent,
         "height": row_height * len(names),

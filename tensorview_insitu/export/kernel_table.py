@@ -10,7 +10,9 @@ import pandas as pd
 from tensorview_insitu.export.files import Target
 from tensorview_insitu.export.pieces import Pieces
 from tensorview_insitu.export.table import write_table
+from tensorview_insitu.export.trust import doubt_of_variables
 from tensorview_insitu.index import TableIndex
+from tensorview_insitu.run import layout
 from tensorview_insitu.run.reader import Run
 from tensorview_insitu.text.array_names import array_name
 
@@ -35,11 +37,13 @@ def export_kernel_table(
         for axis, dim in list(enumerate(snapshots.dims))[1:]:
             columns[array_name(dim, {"weight", *columns})] = axes[axis]
         frame = pd.DataFrame({**columns, "weight": snapshots.values.ravel()})
-        frames.append(frame.iloc[: _MOST_TABLE_ROWS - rows])
+        frames.append(frame.iloc[: max(0, _MOST_TABLE_ROWS - rows)])
         rows += len(frame)
     if rows > _MOST_TABLE_ROWS:
         note = (
             f"{file} was cut at {_MOST_TABLE_ROWS} of {rows} rows; --every n exports fewer snapshots, "
             "and the image data and the run hold all of them"
         )
-    return write_table(target.folder, file, pd.concat(frames)), note
+    dataset = layout.variable_dataset(layer, variable)
+    doubt = doubt_of_variables(run, {"weight": dataset})
+    return write_table(target.folder, file, pd.concat(frames), doubt), note

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,17 +15,30 @@ from tensorview_insitu.export.files import Target
 from tensorview_insitu.export.grids import GridsWriter
 from tensorview_insitu.export.horizon import Horizon
 from tensorview_insitu.export.network import Block
+from tensorview_insitu.export.parts import Parts
 from tensorview_insitu.export.pieces import Pieces, cells_by_filter, grid_of, is_matrix
 from tensorview_insitu.export.sheets import export_sheets
 from tensorview_insitu.export.trajectory import Trajectory
+from tensorview_insitu.export.trust import doubt_of_variables
 from tensorview_insitu.export.variables import VariableWriter
-from tensorview_insitu.index import DistributionIndex, LayerIndex, SheetsIndex, TilesIndex, TrajectoryIndex
+from tensorview_insitu.index import (
+    DistributionIndex,
+    LayerIndex,
+    SheetsIndex,
+    TilesIndex,
+    TrajectoryIndex,
+    VariableIndex,
+)
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.reader import Run, Snapshots
 from tensorview_insitu.text.file_names import safe_names
 
 # What files of a layer are called that are not of one variable, and what follows its name in those that are.
 _OTHER_FILES = r"(sheets|grids|path|bias_sheet|movement|distribution).*|.*_(now|by_step|quantiles|\d+)"
+
+_STEP = "[0-9]" * 7  # the beginning of the step in a file's name
+_FILES = {"sheets": "sheets*", "grids": "grids*", "biases": "bias_sheet*"}
+_TRAJECTORY_FILES = ("path*", "movement.csv")
 
 
 @dataclass
@@ -53,6 +67,9 @@ class Norms:
             self._last = values
 
 
+_NOTHING: tuple[VariableIndex | None, Norms] = (None, Norms())
+
+
 @dataclass
 class Exported:
     """What was made of one layer.
@@ -71,6 +88,7 @@ class Exported:
 
 
 def export_layer(
+    parts: Parts,
     run: Run,
     target: Target,
     layer: str,
@@ -87,6 +105,7 @@ def export_layer(
     """Write what was recorded of one layer.
 
     Args:
+        parts: of the export: each variable is one, and each thing that is made of it.
         run: the run.
         target: where to.
         layer: its path in the model.
@@ -99,6 +118,7 @@ def export_layer(
         horizon: how far the training is to go.
         wrote: called after each snapshot.
     """
+    datasets = {variable: layout.variable_dataset(layer, variable) for variable in variables}
     index: LayerIndex = {
         "name": layer,
         "kind": kind,
@@ -108,45 +128,125 @@ def export_layer(
         "biases": None,
         "grids": None,
         "trajectory": None,
+        "untrusted": doubt_of_variables(run, datasets),
     }
     made = Exported(index)
-    stems = safe_names(variables, _OTHER_FILES)
+    stems = variable_stems(variables)
+    kernel = next((variable for variable in variables if variable.endswith("kernel")), None)
+    doubts = run.untrusted(layout.BATCH_SCALARS)
     for variable in variables:
-        pieces = Pieces(run, layer, variable, every, shapes[layout.variable_dataset(layer, variable)])
-        writer = VariableWriter(target, folder, variable, stems[variable])
-        norms = made.norms[variable] = Norms()
-        for snapshots in pieces:
-            writer.add(snapshots, wrote)
-            norms.add(snapshots)
-        about = writer.finish()
+        name, stem = f"layers/{layer}/{variable}", stems[variable]
+        pieces = Pieces(run, layer, variable, every, shapes[datasets[variable]])
+        about, norms = parts.make(
+            name,
+            partial(_export_variable, VariableWriter(target, folder, variable, stem), pieces, wrote),
+            _NOTHING,
+            files=[f"{folder}/{stem}{end}" for end in (".pvd", "_by_step.pvd", f"_{_STEP}*.vti")],
+        )
+        if about is None:  # none of what is made of it can be
+            _export_nothing(parts, name, folder, stem, variable == kernel, variable == "bias")
+            continue
         index["variables"].append(about)
-        base = f"{folder}/distribution_{stems[variable]}"
-        distribution = Distribution(target, base, layer, variable, about["range"], horizon).of(pieces)
+        made.norms[variable] = norms
+        base = f"{folder}/distribution_{stem}"
+        distribution = parts.make(
+            f"{name}/distribution",
+            partial(Distribution(target, base, layer, variable, about["range"], horizon).of, pieces),
+            None,
+            files=_distribution_files(base),
+        )
         if distribution is not None:
             made.distributions.append(distribution)
-        if variable.endswith("kernel") and index["sheets"] is None:
-            index["sheets"], index["grids"], index["trajectory"] = _export_kernel(
-                target, folder, len(about["arrays"]), pieces, horizon, batches
-            )
+        if variable == kernel:
             made.block = Block(layer, variable, pieces)
+            channels = len(about["arrays"])
+            index["sheets"] = parts.make(
+                f"{name}/sheets",
+                partial(_export_sheets, target, folder, channels, pieces, horizon),
+                None,
+                files=[f"{folder}/{_FILES['sheets']}"],
+            )
+            index["grids"] = parts.make(
+                f"{name}/grids",
+                partial(_export_grids, target, folder, pieces),
+                None,
+                files=[f"{folder}/{_FILES['grids']}"],
+            )
+            index["trajectory"] = parts.make(
+                f"{name}/trajectory",
+                partial(_export_trajectory, target, folder, pieces, batches, doubts),
+                None,
+                files=[f"{folder}/{file}" for file in _TRAJECTORY_FILES],
+            )
         elif variable == "bias":
-            strips = [replace(s, values=cells_by_filter(s)[:, :, 0]) for s in pieces]
-            index["biases"] = export_sheets(target, f"{folder}/bias_sheet", "bias", (1,), 1, strips, horizon)
+            index["biases"] = parts.make(
+                f"{name}/sheets",
+                partial(_export_biases, target, folder, pieces, horizon),
+                None,
+                files=[f"{folder}/{_FILES['biases']}"],
+            )
     return made
 
 
-def _export_kernel(
-    target: Target, folder: str, channels: int, pieces: Pieces, horizon: Horizon, batches: pd.DataFrame
-) -> tuple[SheetsIndex, TilesIndex, TrajectoryIndex | None]:
+def variable_stems(variables: Sequence[str]) -> dict[str, str]:
+    """What the names of the files of each variable of a layer begin with."""
+    return safe_names(variables, _OTHER_FILES)
+
+
+def _distribution_files(base: str) -> list[str]:
+    ends = (".vtp", "_quantiles.vtp", "_now.pvd", "_now_by_step.pvd", f"_{_STEP}*.vtp")
+    return [base + end for end in ends]
+
+
+def _export_nothing(parts: Parts, name: str, folder: str, stem: str, is_kernel: bool, is_bias: bool) -> None:
+    """Take away what an export before made of a variable that now cannot be exported."""
+    files = _distribution_files(f"{folder}/distribution_{stem}")
+    if is_kernel:
+        files += [f"{folder}/{file}" for file in (_FILES["sheets"], _FILES["grids"], *_TRAJECTORY_FILES)]
+    if is_bias:
+        files.append(f"{folder}/{_FILES['biases']}")
+    parts.remove(files)
+
+
+def _export_variable(
+    writer: VariableWriter, pieces: Pieces, wrote: Callable[[], None]
+) -> tuple[VariableIndex | None, Norms]:
+    norms = Norms()
+    for snapshots in pieces:
+        writer.add(snapshots, wrote)
+        norms.add(snapshots)
+    return writer.finish(), norms
+
+
+def _export_sheets(
+    target: Target, folder: str, channels: int, pieces: Pieces, horizon: Horizon
+) -> SheetsIndex:
     # Of a whole variable only one input channel is held at once; the rest goes piece by piece.
     strips: list[Snapshots] = []
-    grids = GridsWriter(target, folder, len(pieces.keep))
-    path = Trajectory(batches, target, folder)
     grid: tuple[int, ...] = ()
     for snapshots in pieces:
         cells, grid = cells_by_filter(snapshots), grid_of(snapshots)
         strips.append(replace(snapshots, values=cells[:, :, 0].copy()))
+    return export_sheets(target, f"{folder}/sheets", "weight", grid, channels, strips, horizon)
+
+
+def _export_grids(target: Target, folder: str, pieces: Pieces) -> TilesIndex:
+    grids = GridsWriter(target, folder, len(pieces.keep))
+    for snapshots in pieces:
+        cells, grid = cells_by_filter(snapshots), grid_of(snapshots)
         grids.add(cells, grid, snapshots.steps, snapshots.epochs, matrix=is_matrix(snapshots))
+    return grids.finish()
+
+
+def _export_trajectory(
+    target: Target, folder: str, pieces: Pieces, batches: pd.DataFrame, doubts: Collection[str]
+) -> TrajectoryIndex | None:
+    path = Trajectory(batches, doubts, target, folder)
+    for snapshots in pieces:
         path.add(snapshots)
-    sheets = export_sheets(target, f"{folder}/sheets", "weight", grid, channels, strips, horizon)
-    return sheets, grids.finish(), path.finish()
+    return path.finish()
+
+
+def _export_biases(target: Target, folder: str, pieces: Pieces, horizon: Horizon) -> SheetsIndex:
+    strips = [replace(s, values=cells_by_filter(s)[:, :, 0]) for s in pieces]
+    return export_sheets(target, f"{folder}/bias_sheet", "bias", (1,), 1, strips, horizon)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from tensorview_insitu.export.files import Target, spread
 from tensorview_insitu.export.heat_map import write_heat_map, write_now_lines
 from tensorview_insitu.export.horizon import horizon_of
 from tensorview_insitu.export.layer import Norms
+from tensorview_insitu.export.parts import Parts
 from tensorview_insitu.export.table import named_columns
 from tensorview_insitu.index import HeatMapIndex
 from tensorview_insitu.run import layout
@@ -20,55 +22,98 @@ from tensorview_insitu.run.reader import Run
 
 _MOST_EPOCHS = 500
 _HEIGHT = 0.55
+_Table = dict[str, NDArray[np.float64]]
+"""A value for each epoch, by layer."""
 _MOVING = ("/moving_mean", "/moving_variance")
 
 
 def export_layer_health(
-    run: Run, target: Target, gradients: pd.DataFrame, norms: Mapping[str, Norms]
+    parts: Parts,
+    run: Run,
+    target: Target,
+    gradients: pd.DataFrame,
+    updates: tuple[pd.DataFrame, pd.DataFrame],
+    norms: Mapping[str, Norms],
+    doubts: Mapping[str, str],
 ) -> tuple[list[HeatMapIndex], str | None]:
     """Write the heat maps that the run has numbers for, and a line at the current epoch.
 
     Args:
+        parts: of the export: each map is one.
         run: the run.
         target: where to.
         gradients: the run's gradient norms.
+        updates: its norms of updates, and of the weights before them.
         norms: of every variable that was exported, by `layer/name`.
+        doubts: why some of these are not to be trusted, by the same names.
     """
     epochs = run.scalars("epoch")
-    if not len(epochs):
-        return [], None
-    numbers = epochs["epoch"].to_numpy(np.int64)
-    tables = {
-        "log10_gradient_norm": _mean_logs(gradients, numbers),
-        "log10_update_to_weight": _updates(run, norms, numbers),
-        "log10_weight_norm": {
-            name: _at_epochs(n, _log10(n.norms), numbers) for name, n in norms.items() if _is_kernel(name)
-        },
-        "dead_share": _dead(run, numbers),
-        "log10_moving": {
-            name: _at_epochs(n, _log10(n.norms), numbers)
-            for name, n in norms.items()
-            if name.endswith(_MOVING)
-        },
+    numbers = epochs["epoch"].to_numpy(np.int64) if len(epochs) else np.zeros(0, np.int64)
+    kernels = {name: one for name, one in norms.items() if _is_kernel(name)}
+    moving = {name: one for name, one in norms.items() if name.endswith(_MOVING)}
+    of_updates = {**run.untrusted(layout.UPDATE_NORMS), **run.untrusted(layout.WEIGHT_NORMS)}
+    made: dict[str, tuple[Callable[[], _Table], Mapping[str, str]]] = {
+        "log10_gradient_norm": (
+            lambda: _mean_logs(gradients, numbers),
+            run.untrusted(layout.GRADIENT_NORMS),
+        ),
+        "log10_update_to_weight": (
+            lambda: _updates(*updates, norms, numbers),
+            of_updates if len(updates[0]) else doubts,
+        ),
+        "log10_weight_norm": (lambda: _norms_at(kernels, numbers), doubts),
+        "dead_share": (lambda: _dead(run, numbers), run.untrusted(layout.DEAD_FILTERS)),
+        "log10_moving": (lambda: _norms_at(moving, numbers), doubts),
     }
+    maps = []
+    for array, (read, doubted) in made.items():
+        heat = parts.make(
+            f"health/{array}",
+            partial(_export_map, run, target, array, read, numbers, doubted),
+            None,
+            files=[f"layer_health/{array}*"],
+        )
+        maps += [heat] if heat is not None else []
+    now = parts.make(
+        "health/now",
+        lambda: _write_now(target, epochs, numbers) if maps else None,
+        None,
+        files=["layer_health/now*"],
+    )
+    return (maps, now) if now is not None else ([], None)
+
+
+def _export_map(
+    run: Run,
+    target: Target,
+    array: str,
+    read: Callable[[], _Table],
+    numbers: NDArray[np.int64],
+    doubts: Mapping[str, str],
+) -> HeatMapIndex | None:
+    table = read() if len(numbers) else {}
+    # A row of nothing says nothing; one of zeros, whose logarithm is minus infinity, says that.
+    columns = [name for name, values in table.items() if not np.isnan(values).all()]
+    if not columns:
+        return None
     shown = spread(len(numbers), _MOST_EPOCHS)
     # Of a training that runs, the epochs to come are grey.
     to_come = max(0, int(horizon_of(run).epochs) - int(numbers[-1])) if len(shown) == len(numbers) else 0
     extent = (float(numbers[0]) - 0.5, float(numbers[-1]) + to_come + 0.5)
-    maps = []
-    for array, table in tables.items():
-        # A row without any number says nothing.
-        columns = [name for name, values in table.items() if np.isfinite(values).any()]
-        if columns:
-            values = np.column_stack([table[name][shown] for name in columns]).astype(np.float32)
-            values = np.pad(values, [(0, to_come), (0, 0)], constant_values=np.nan)
-            maps.append(
-                write_heat_map(target, "layer_health", array, columns, values, extent, height=_HEIGHT)
-            )
-    if not maps:
-        return [], None
+    values = np.column_stack([table[name][shown] for name in columns]).astype(np.float32)
+    values = np.pad(values, [(0, to_come), (0, 0)], constant_values=np.nan)
+    return write_heat_map(
+        target, "layer_health", array, columns, values, extent, height=_HEIGHT, doubts=doubts
+    )
+
+
+def _write_now(target: Target, epochs: pd.DataFrame, numbers: NDArray[np.int64]) -> str:
     steps = epochs["step"].to_numpy(np.int64)
-    return maps, write_now_lines(target, "layer_health", numbers.astype(np.float64), steps, numbers)
+    return write_now_lines(target, "layer_health", numbers.astype(np.float64), steps, numbers)
+
+
+def _norms_at(norms: Mapping[str, Norms], numbers: NDArray[np.int64]) -> _Table:
+    return {name: _at_epochs(one, _log10(one.norms), numbers) for name, one in norms.items()}
 
 
 def _is_kernel(name: str) -> bool:
@@ -76,14 +121,13 @@ def _is_kernel(name: str) -> bool:
 
 
 def _log10(values: Any) -> NDArray[np.float64]:
-    """NaN where there is no logarithm."""
+    """Of zero minus infinity: a zero is drawn as one, and not as if there were no number."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs: NDArray[np.float64] = np.log10(np.asarray(values, np.float64))
-    logs[~np.isfinite(logs)] = np.nan
     return logs
 
 
-def _mean_logs(table: pd.DataFrame, numbers: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+def _mean_logs(table: pd.DataFrame, numbers: NDArray[np.int64]) -> _Table:
     """By kernel, the mean over each epoch's steps of the log10."""
     names = [name for name in named_columns(table) if _is_kernel(name)]
     if not len(table) or not names:
@@ -94,10 +138,9 @@ def _mean_logs(table: pd.DataFrame, numbers: NDArray[np.int64]) -> dict[str, NDA
 
 
 def _updates(
-    run: Run, norms: Mapping[str, Norms], numbers: NDArray[np.int64]
-) -> dict[str, NDArray[np.float64]]:
+    updates: pd.DataFrame, weights: pd.DataFrame, norms: Mapping[str, Norms], numbers: NDArray[np.int64]
+) -> _Table:
     """How far a step moves the weights, as a share of them; without `UpdateNorms`, how far an epoch does."""
-    updates, weights = run.update_norms(), run.weight_norms()
     if len(updates):
         weights = weights.set_index("step").reindex(updates["step"])  # their rows may be damaged
         names = [name for name in named_columns(updates) if name in weights]
@@ -124,7 +167,7 @@ def _at_epochs(norms: Norms, values: NDArray[np.float64], numbers: NDArray[np.in
     return filled
 
 
-def _dead(run: Run, numbers: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+def _dead(run: Run, numbers: NDArray[np.int64]) -> _Table:
     table = run.dead_filters()
     if not len(table):
         return {}

@@ -109,8 +109,10 @@ class _Slab:
         }
 
     def at(self, step: float) -> NDArray[np.float32]:
-        """The weights at that step: of the last snapshot until then."""
-        number = max(0, int(np.searchsorted(self.steps, step, side="right")) - 1)
+        """The weights at that step: of the last snapshot until then; NaN before the first."""
+        number = int(np.searchsorted(self.steps, step, side="right")) - 1
+        if number < 0:
+            return np.full(self.values[0].size, np.nan, np.float32)
         flat: NDArray[np.float32] = self.values[number].ravel()
         return flat
 
@@ -125,13 +127,14 @@ class _Slab:
         return place
 
 
-def export_network(target: Target, blocks: list[Block], norms: pd.DataFrame) -> NetworkIndex | None:
+def export_network(target: Target, blocks: list[Block], norms: pd.DataFrame, of: int) -> NetworkIndex | None:
     """Write the scene; None where there is no kernel.
 
     Args:
         target: where to.
         blocks: the kernels, in the order of the model.
         norms: the run's gradient norms.
+        of: how many kernels there are, with those that cannot be had.
     """
     chosen = [blocks[i] for i in spread(len(blocks), _MOST_LAYERS)]
     if not chosen:
@@ -142,7 +145,7 @@ def export_network(target: Target, blocks: list[Block], norms: pd.DataFrame) -> 
     starts = np.cumsum([0, *(len(slab.points) for slab in slabs[:-1])])
     quads = np.concatenate([slab.quads + start for slab, start in zip(slabs, starts, strict=True)])
     fixed = {name: np.concatenate([slab.fixed[name] for slab in slabs]) for name in slabs[0].fixed}
-    first = np.concatenate([slab.at(longest.steps[0]) for slab in slabs])
+    first = np.concatenate([slab.values[0].ravel() for slab in slabs])
     ranges: dict[str, list[Any]] = {"weight": [], "change": [], "log10_gradient_norm": []}
     moments = []
     for i in spread(len(longest.steps), _MOST_TIMES):
@@ -172,7 +175,7 @@ def export_network(target: Target, blocks: list[Block], norms: pd.DataFrame) -> 
         "arrays": known,
         "layers": [slab.block.layer for slab in slabs],
         "bounds": [(float(low), float(high)) for low, high in bounds.T],
-        "of": len(blocks),
+        "of": of,
         "drawn": len(quads),
         "weights": sum(slab.weights for slab in slabs),
         "times": times_of(moments),
@@ -180,14 +183,14 @@ def export_network(target: Target, blocks: list[Block], norms: pd.DataFrame) -> 
 
 
 def _gradient_norms(slabs: list[_Slab], norms: pd.DataFrame, step: int) -> NDArray[np.float32]:
-    """Of the whole kernel, at the last step until then; NaN before the first."""
+    """Of the whole kernel, at the last step until then; NaN before the first, minus infinity for zero."""
     parts = []
     at = int(np.searchsorted(norms["step"].to_numpy(), step, side="right")) - 1 if len(norms) else -1
     for slab in slabs:
         name = f"{slab.block.layer}/{slab.block.variable}"
         value = float(norms[name].iloc[at]) if at >= 0 and name in norms else np.nan
-        value = np.log10(value) if value > 0 else np.nan
-        parts.append(np.full(len(slab.quads), value, np.float32))
+        with np.errstate(divide="ignore"):
+            parts.append(np.full(len(slab.quads), np.log10(value), np.float32))
     return np.concatenate(parts)
 
 

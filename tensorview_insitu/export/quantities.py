@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 
 from tensorview_insitu.export.files import Target, finite_range, spread
+from tensorview_insitu.export.parts import Parts
 from tensorview_insitu.export.poly_data import write_poly_data
 from tensorview_insitu.export.table import named_columns, write_table
 from tensorview_insitu.export.time_series import write_time_series
 from tensorview_insitu.index import QuantityIndex, Range
+from tensorview_insitu.run import layout
 from tensorview_insitu.run.reader import Run
 from tensorview_insitu.text.file_names import safe_names
 
@@ -26,13 +29,17 @@ _TABLES = (
     "evaluations",
     "gradient_norms",
     "gradient_norms_lines",
+    "not_trusted",
 )
 
 
-def export_quantities(run: Run, target: Target, others: Iterable[str] = ()) -> list[QuantityIndex]:
+def export_quantities(
+    parts: Parts, run: Run, target: Target, others: Iterable[str] = ()
+) -> list[QuantityIndex]:
     """Write tables/<name>.csv for each quantity of the user's own, and a line at each epoch's end.
 
     Args:
+        parts: of the export: each quantity is one.
         run: the run.
         target: where to.
         others: the names of further tables of the export.
@@ -47,17 +54,30 @@ def export_quantities(run: Run, target: Target, others: Iterable[str] = ()) -> l
         keys[name] = key
     files = safe_names([*sorted(taken), *keys.values()])
     found: list[QuantityIndex] = []
-    for number, name in enumerate(names):
+
+    def export(name: str, file: str, array: str) -> QuantityIndex:
         table = run.quantity(name)
-        written = write_table(target.folder, f"tables/{files[keys[name]]}.csv", table)
+        doubts = run.untrusted(layout.quantity_dataset(name))
+        written = write_table(target.folder, file, table, doubts)
         values = finite_range(*(table[column] for column in named_columns(table)))
-        found.append({"name": name, "table": written, "range": values, "now": NOW, "array": f"now_{number}"})
-    if found:
-        _write_now(run, target, {one["array"]: one["range"] for one in found})
-    return found
+        return {"name": name, "table": written, "range": values, "now": NOW, "array": array}
+
+    for number, name in enumerate(names):
+        file = f"tables/{files[keys[name]]}.csv"
+        work = partial(export, name, file, f"now_{number}")
+        made = parts.make(f"quantities/{name}", work, None, files=[file])
+        found += [made] if made is not None else []
+    ranges = {one["array"]: one["range"] for one in found}
+    now = parts.make(
+        "quantities/now",
+        lambda: _write_now(run, target, ranges) if ranges else None,
+        None,
+        files=["curves/quantities_now*"],
+    )
+    return found if now is not None else []
 
 
-def _write_now(run: Run, target: Target, ranges: dict[str, Range]) -> None:
+def _write_now(run: Run, target: Target, ranges: dict[str, Range]) -> str:
     epochs = run.scalars("epoch")
     ends = [(float(e), int(s)) for e, s in zip(epochs.get("epoch", []), epochs["step"], strict=True)]
     moments = []
@@ -74,4 +94,4 @@ def _write_now(run: Run, target: Target, ranges: dict[str, Range]) -> None:
             },
         )
         moments.append((epoch, float(step), name))
-    write_time_series(target, NOW, moments)
+    return write_time_series(target, NOW, moments)

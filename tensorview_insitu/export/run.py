@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+import pandas as pd
+
 from tensorview_insitu import __version__
-from tensorview_insitu.export.curves import export_curve, export_tables, metrics_of
+from tensorview_insitu.export.curves import export_curve, export_tables, metrics_of, normalise
 from tensorview_insitu.export.explanations import export_explanations
 from tensorview_insitu.export.feature_maps import export_feature_maps
 from tensorview_insitu.export.files import Target
 from tensorview_insitu.export.gradient_norms import export_gradient_norms
 from tensorview_insitu.export.horizon import horizon_of
 from tensorview_insitu.export.kernel_table import export_kernel_table
-from tensorview_insitu.export.layer import Exported, export_layer
+from tensorview_insitu.export.layer import Exported, export_layer, variable_stems
 from tensorview_insitu.export.layer_health import export_layer_health
 from tensorview_insitu.export.network import export_network
+from tensorview_insitu.export.parts import Parts
 from tensorview_insitu.export.quantities import export_quantities
 from tensorview_insitu.index import (
     INDEX_FILE,
-    LayerIndex,
+    MetricIndex,
     NoExportError,
     RunIndex,
     TableIndex,
@@ -30,13 +34,38 @@ from tensorview_insitu.index import (
 )
 from tensorview_insitu.loading.plain_file import check_folder, within
 from tensorview_insitu.run import layout
-from tensorview_insitu.run.errors import NotInRunError
+from tensorview_insitu.run.errors import NotARunError, NotInRunError
 from tensorview_insitu.run.reader import Run
 from tensorview_insitu.text.file_names import safe_names
 
 EXPORT_FOLDER = "paraview"
 _MOST_SNAPSHOTS = 4000  # of all variables together: each makes some four files
 _FEWEST = 6
+# What an export does not write.
+_NOT_EXPORTED = (
+    layout.STATISTICS,
+    layout.HISTOGRAMS,
+    layout.GRADIENTS,
+    layout.FILTER_GRADIENT_NORMS,
+    layout.PREDICTIONS,
+)
+_CURVE_FILES = ("curves/training*", "curves/validation*", "curves/now*")
+# All that an export may have written, but its states and pictures.
+_ALL_FILES = [
+    f"{folder}/*{ending}"
+    for folder in (
+        "tables",
+        "curves",
+        "gradient_norms",
+        "layer_health",
+        "network",
+        "explanations",
+        "explanations/*",
+        "layers/*",
+        "activations/*",
+    )
+    for ending in (".csv", ".vtp", ".vti", ".pvd")
+]
 
 
 def export_run(
@@ -71,34 +100,71 @@ def export_run(
     if every is not None and every < 1:
         raise ValueError(f"Expected every to be a positive int. Received: every={every}.")
     chosen = _chosen(run, layers)
+    run, problem = _with_readable_epochs(run)
     target = _target(run, Path(folder) if folder is not None else None)
-    notes: list[str] = list(run.identity.get("missing", []))
+    parts = Parts(target, run)
+    for sentence in run.identity.get("missing", []):
+        parts.note(sentence)
+    if problem:
+        parts.fail("data/epochs", f"{problem}. Where an epoch ends is told from its steps")
     shapes = run.datasets()
+    _note_what_is_left(parts, shapes)
     if every is None:
         every = _bearable(chosen, shapes)
         if every > 1:
-            notes.append(
+            parts.note(
                 f"of the many snapshots every {_ordinal(every)} is exported, and the last; "
                 "every=1 (--every 1) exports all"
             )
-    tables = export_tables(run, target)
-    epochs = run.scalars("epoch")
-    metrics = metrics_of(epochs)
-    curve = export_curve(run, target, metrics)
-    gradient_norms = run.gradient_norms()
-    gradients = export_gradient_norms(run, target, gradient_norms)
+    epochs, none = run.scalars("epoch"), pd.DataFrame({"step": []})
+    batches = parts.make("data/batches", lambda: run.scalars("batch"), none)
+    gradient_norms = parts.make("data/gradient_norms", run.gradient_norms, none)
+    update_norms = parts.make("data/update_norms", run.update_norms, none)
+    weight_norms = parts.make("data/weight_norms", run.weight_norms, none)
+    recorded: dict[str, Callable[[], pd.DataFrame]] = {
+        "epochs": lambda: epochs,
+        "epochs_normalised": lambda: normalise(epochs),
+        "batches": lambda: batches,
+        "update_norms": lambda: update_norms,
+        "weight_norms": lambda: weight_norms,
+        "dead_filters": run.dead_filters,
+        "evaluations": run.evaluations,
+    }
+    tables = export_tables(parts, run, target, recorded)
+    doubts = run.untrusted(layout.EPOCH_SCALARS)
+    no_metrics: list[MetricIndex] = []
+    metrics = parts.make("data/metrics", lambda: metrics_of(epochs, doubts), no_metrics)
+    curve = parts.make("curve", lambda: export_curve(run, target, metrics), None, files=_CURVE_FILES)
+    gradients = parts.make(
+        "gradient_norms",
+        lambda: export_gradient_norms(run, target, gradient_norms),
+        None,
+        files=["gradient_norms/*", "tables/gradient_norms.csv"],
+    )
     if gradients is not None:
         tables["gradient_norms"] = gradients[1]
-    exported = _export_layers(run, target, chosen, every, shapes, progress)
+    exported = _export_layers(parts, run, target, chosen, every, shapes, batches, progress)
     if layers is not None:
-        tables |= _export_kernel_tables(run, target, [one.index for one in exported], every, notes)
-    maps, dead = export_feature_maps(run, target)
-    explanations, explanation_grid = export_explanations(run, target)
+        tables |= _export_kernel_tables(parts, run, target, exported, chosen, every)
+    maps = export_feature_maps(parts, run, target)
+    explanations, explanation_grid = export_explanations(parts, run, target)
     norms = {f"{one.index['name']}/{name}": n for one in exported for name, n in one.norms.items()}
-    health, health_now = export_layer_health(run, target, gradient_norms, norms)
+    doubted = {
+        f"{one.index['name']}/{name}": why for one in exported for name, why in one.index["untrusted"].items()
+    }
+    health, health_now = export_layer_health(
+        parts, run, target, gradient_norms, (update_norms, weight_norms), norms, doubted
+    )
     blocks = [one.block for one in exported if one.block is not None]
-    network = export_network(target, blocks, gradient_norms)
-    quantities = export_quantities(run, target, tables)
+    kernels = sum(any(name.endswith("kernel") for name in names) for names in chosen.values())
+    network = parts.make(
+        "network",
+        lambda: export_network(target, blocks, gradient_norms, kernels),
+        None,
+        files=["network/*"],
+    )
+    quantities = export_quantities(parts, run, target, tables)
+    parts.check()
     steps = run.steps()
     about = run.identity
     run_index: RunIndex = {
@@ -117,23 +183,42 @@ def export_run(
     index |= {
         "every": every,
         "tables": tables,
-        "metrics": metrics,
+        # Their columns are drawn from these tables.
+        "metrics": metrics if {"epochs", "epochs_normalised"} <= tables.keys() else [],
         "curve": curve,
         "gradient_norms": gradients[0] if gradients is not None else None,
         "layers": [one.index for one in exported],
         "distributions": [index for one in exported for index in one.distributions],
         "feature_maps": maps,
-        "dead_filters": dead,
+        "dead_filters": tables.get("dead_filters"),
         "explanations": explanations,
         "explanation_grid": explanation_grid,
         "health": health,
         "health_now": health_now,
         "network": network,
         "quantities": quantities,
-        "notes": notes,
+        "failed": parts.failed,
+        "notes": parts.notes,
     }
     write_index(target.folder, index)
     return target.folder / INDEX_FILE
+
+
+def _with_readable_epochs(run: Run) -> tuple[Run, str]:
+    """The run; where the ends of its epochs cannot be read, one that passes over what is damaged, and why."""
+    try:
+        run.scalars("epoch")
+    except NotARunError as error:
+        run.steps()  # without these nothing has a time
+        return Run(run.folder, skip_damaged=True), str(error)
+    return run, ""
+
+
+def _note_what_is_left(parts: Parts, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    held = {name.split("/")[0] for name in shapes}
+    left = [f"/{kind}" for kind in _NOT_EXPORTED if kind in held]
+    if left:
+        parts.note(f"{', '.join(left)} of the run are not exported: Run, and any reader of HDF5, reads them")
 
 
 def _chosen(run: Run, layers: Sequence[str] | None) -> dict[str, list[str]]:
@@ -169,26 +254,31 @@ def _target(run: Run, given: Path | None) -> Target:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         index = read_index(folder)
+        is_other = index["run"]["run_id"] != run.identity["run_id"]
         # Another version of this package may have written the same files otherwise.
-        fresh = (index["run"]["run_id"], index["made_by"]) != (run.identity["run_id"], __version__)
+        fresh = is_other or index["made_by"] != __version__
+        if is_other:  # what this run has not would stay as if it were of this one
+            Parts(Target(folder, fresh)).remove(_ALL_FILES)
     except NoExportError:
         fresh = True
     return Target(folder, fresh)
 
 
 def _export_layers(
+    parts: Parts,
     run: Run,
     target: Target,
     chosen: dict[str, list[str]],
     every: int,
     shapes: dict[str, tuple[int, ...]],
+    batches: pd.DataFrame,
     progress: Callable[[int, int], None],
 ) -> list[Exported]:
     kinds = {layer["path"]: layer["class"] for layer in run.identity.get("layers", [])}
     # Names for all layers of the run, so that a layer's folder does not depend on what else is asked for.
     folders = safe_names(dict.fromkeys(layer for layer, _ in run.variables()))
     counts = [shapes[layout.variable_dataset(name, v)][0] for name, some in chosen.items() for v in some]
-    batches, horizon = run.scalars("batch"), horizon_of(run)
+    horizon = horizon_of(run)
     total, done = sum(-(-count // every) for count in counts), 0
 
     def wrote() -> None:
@@ -198,6 +288,7 @@ def _export_layers(
 
     return [
         export_layer(
+            parts,
             run,
             target,
             layer,
@@ -215,17 +306,32 @@ def _export_layers(
 
 
 def _export_kernel_tables(
-    run: Run, target: Target, layers: list[LayerIndex], every: int, notes: list[str]
+    parts: Parts,
+    run: Run,
+    target: Target,
+    exported: list[Exported],
+    chosen: dict[str, list[str]],
+    every: int,
 ) -> dict[str, TableIndex]:
     tables: dict[str, TableIndex] = {}
-    for layer in layers:
-        for variable in layer["variables"]:
-            if variable["name"].endswith("kernel"):
-                # Its files are called as the variable; two layers and their kernels may make one name.
-                base = f"{layer['folder'].removeprefix('layers/')}_{Path(variable['file']).stem}"
-                name = base if base not in tables else f"{base}-{len(tables)}"
-                file = f"tables/{name}.csv"
-                table, note = export_kernel_table(run, target, layer["name"], variable["name"], file, every)
-                tables[name] = table
-                notes += [note] if note else []
+    names: set[str] = set()
+    for one in exported:
+        layer, folder = one.index["name"], one.index["folder"].removeprefix("layers/")
+        stems = variable_stems(chosen[layer])
+        for variable in [name for name in chosen[layer] if name.endswith("kernel")]:
+            # Its files are called as the variable; two layers and their kernels may make one name.
+            base = f"{folder}_{stems[variable]}"
+            name = base if base not in names else f"{base}-{len(names)}"
+            names.add(name)
+            file = f"tables/{name}.csv"
+            made = parts.make(
+                f"kernel_tables/{layer}/{variable}",
+                partial(export_kernel_table, run, target, layer, variable, file, every),
+                None,
+                files=[file],
+            )
+            if made is not None:
+                tables[name] = made[0]
+                if made[1]:
+                    parts.note(made[1])
     return tables

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from tensorview_insitu.export.trust import mark_columns, marked
 from tensorview_insitu.index import TableIndex
 from tensorview_insitu.run.publish import publish
 from tensorview_insitu.text.file_names import checked
@@ -14,16 +16,25 @@ from tensorview_insitu.text.percent import as_cell, as_column, from_column
 _CLOCK = ("step", "epoch", "batch", "wall_time")
 
 
-def write_table(folder: Path, file: str, table: pd.DataFrame) -> TableIndex:
+def write_table(
+    folder: Path, file: str, table: pd.DataFrame, doubts: Mapping[str, str] | None = None
+) -> TableIndex:
     """Write `table`, unless the file holds just that already; say what it holds.
 
     Numbers keep all their digits and NaN is written as `nan`. Names are written as `text.percent` says, so
     that none of them is a formula to a spreadsheet; `read_table` gives them back.
 
+    Args:
+        folder: of the export.
+        file: its path in that.
+        table: what is written.
+        doubts: by column, why it is not to be trusted: its header says so, `loss (not trusted)`.
+
     Returns:
         What it holds; its columns as they are in the file.
     """
-    safe = table.rename(columns=lambda name: as_column(str(name)))
+    doubted = {name: reason for name, reason in (doubts or {}).items() if name in table}
+    safe = mark_columns(table, doubted).rename(columns=lambda name: as_column(str(name)))
     for column in safe.columns[[not pd.api.types.is_numeric_dtype(t) for t in safe.dtypes]]:
         safe[column] = safe[column].map(lambda text: as_cell(str(text)))
     data = safe.to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
@@ -31,7 +42,12 @@ def write_table(folder: Path, file: str, table: pd.DataFrame) -> TableIndex:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_bytes() != data:
         publish(path, data)
-    return {"file": file, "columns": list(safe.columns), "rows": len(safe)}
+    return {
+        "file": file,
+        "columns": list(safe.columns),
+        "rows": len(safe),
+        "untrusted": {as_column(marked(name, doubted)): reason for name, reason in doubted.items()},
+    }
 
 
 def named_columns(table: pd.DataFrame) -> list[str]:

@@ -6,6 +6,7 @@ first three principal components show the same path of all weights of the layer.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from tensorview_insitu.export.table import write_table
 from tensorview_insitu.export.time_series import times_of, write_time_series
 from tensorview_insitu.index import TrajectoryIndex
 from tensorview_insitu.run.reader import Snapshots
+from tensorview_insitu.text.array_names import array_name
 
 _MOST_VALUES = 64 << 20
 _MOST_WEIGHTS = 32  # that a person can choose three of
@@ -29,12 +31,14 @@ class Trajectory:
 
     Args:
         batches: loss and learning rate of every batch.
+        doubts: the columns of these that are not to be trusted.
         target: where to.
         folder: of the layer.
     """
 
-    def __init__(self, batches: pd.DataFrame, target: Target, folder: str) -> None:
-        self._batches, self._target, self._folder = batches, target, folder
+    def __init__(self, batches: pd.DataFrame, doubts: Collection[str], target: Target, folder: str) -> None:
+        self._batches, self._doubts = batches, doubts
+        self._target, self._folder = target, folder
         self._steps: list[int] = []
         self._epochs: list[float] = []
         self._parts: list[NDArray[np.float32]] = []
@@ -75,7 +79,7 @@ class Trajectory:
         arrays: dict[str, NDArray[Any]] = {
             "step": steps.astype(np.int32),
             "epoch": epochs.astype(np.float32),
-            **_scalars_at(self._batches, steps),
+            **_scalars_at(self._batches, self._doubts, steps),
         }
         numbers = [int(number) * self._thinning for number in moving]
         weights = {f"w_{number}": flat[:, at] for number, at in zip(numbers, moving, strict=True)}
@@ -172,15 +176,23 @@ def _percentile(values: NDArray[np.float64], share: float) -> float:
     return float(np.percentile(finite, share)) if len(finite) else float("nan")
 
 
-def _scalars_at(batches: pd.DataFrame, steps: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-    """Loss and learning rate of the batch that led to each snapshot; the first one's at step 0."""
-    found = {}
-    for name in ("loss", "learning_rate"):
-        if name in batches and len(batches):
-            at = np.searchsorted(batches["step"].to_numpy(), steps, side="right") - 1
-            values = batches[name].to_numpy(np.float64)[np.maximum(at, 0)]
-            found[name] = values.astype(np.float32)
+def _scalars_at(
+    batches: pd.DataFrame, doubts: Collection[str], steps: NDArray[np.int64]
+) -> dict[str, NDArray[np.float32]]:
+    """Loss and learning rates of the batch that led to each snapshot; the first one's at step 0."""
+    found: dict[str, NDArray[np.float32]] = {}
+    names = [str(column) for column in batches.columns if is_drawn(str(column))] if len(batches) else []
+    for name in names:
+        at = np.searchsorted(batches["step"].to_numpy(), steps, side="right") - 1
+        values = batches[name].to_numpy(np.float64)[np.maximum(at, 0)]
+        told = f"{name} not trusted" if name in doubts else name
+        found[array_name(told, {"step", "epoch", *found})] = values.astype(np.float32)
     return found
+
+
+def is_drawn(column: str) -> bool:
+    """Whether a column of the batches can colour a path: the batch's own loss, and learning rates."""
+    return column in ("loss", "learning_rate") or column.startswith("learning_rate/")
 
 
 def _name(number: int, shape: list[int]) -> str:

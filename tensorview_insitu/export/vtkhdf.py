@@ -12,14 +12,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tensorview_insitu.export.beside import arrays_of, drawn, export_beside
-from tensorview_insitu.index import ZeroCopyIndex
+from tensorview_insitu.export.beside import Sidecars, arrays_of, drawn, export_beside
 from tensorview_insitu.run.reader import Run, Snapshots
 
 _VERSION = (2, 0)
 
 
-def export_vtkhdf(run: Run, folder: Path, *, layers: Sequence[str] | None = None) -> list[ZeroCopyIndex]:
+def export_vtkhdf(run: Run, folder: Path, *, layers: Sequence[str] | None = None) -> Sidecars:
     """Write one .vtkhdf for each kernel, bias, ... of a packed run, as `export_beside` says.
 
     An axis of length one is there twice: VTK's reader (9.7 too) misreads flat images.
@@ -34,7 +33,9 @@ def export_vtkhdf(run: Run, folder: Path, *, layers: Sequence[str] | None = None
         OSError: the folder cannot be written.
     """
     written = export_beside(run, folder, "vtkhdf", _write, layers)
-    return [{**about, "size": [max(2, n) for n in about["size"]]} for about in written]
+    for about in written.files:
+        about["size"] = [max(2, n) for n in about["size"]]
+    return written
 
 
 def _write(path: Path, source: Path, dataset: str, snapshots: Snapshots) -> None:

@@ -12,15 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement
 
-from tensorview_insitu.export.beside import MOST_TIMES, arrays_of, drawn, export_beside
-from tensorview_insitu.index import ZeroCopyIndex
+from tensorview_insitu.export.beside import MOST_TIMES, Sidecars, arrays_of, drawn, export_beside
 from tensorview_insitu.run.publish import publish
 from tensorview_insitu.run.reader import Run, Snapshots
 from tensorview_insitu.text.array_names import array_name
 from tensorview_insitu.text.xml import document
 
 
-def export_xdmf(run: Run, folder: Path, *, layers: Sequence[str] | None = None) -> list[ZeroCopyIndex]:
+def export_xdmf(run: Run, folder: Path, *, layers: Sequence[str] | None = None) -> Sidecars:
     """Write one .xmf for each kernel, bias, ... of a packed run, as `export_beside` says.
 
     Args:

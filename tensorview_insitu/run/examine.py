@@ -39,6 +39,7 @@ from tensorview_insitu.run.errors import NotARunError
 Version = tuple[int, ...]
 
 _READY = b"ready\n"
+_PYTHONS = ("python", "pypy")
 _MOST_REMEMBERED = 4096
 _TICK_SECONDS = 0.01  # of the file system's clock: what changes twice within one looks like one change
 
@@ -132,22 +133,31 @@ class _Child:
     def ask(self, path: Path) -> str | None:
         """What is wrong with a file."""
         with self._lock:
-            end = ""
-            for _ in range(2):  # someone else may have ended it
-                process = self._started()
-                if process is None:  # no room for one more, or no Python of its own (an embedded one)
-                    return problem_with(path, path)
-                answer = self._answer(process, path)
-                if answer is not None:
-                    problem: str | None = json.loads(answer)
-                    return problem
-                end = self._end()
-            return f"{path} is damaged: HDF5 ended with {end} when it looked through it."
+            try:
+                return self._asked(path)
+            except BaseException:  # Ctrl-C: the answer that is still to come is of this file, and of no other
+                self.stop()
+                raise
+
+    def _asked(self, path: Path) -> str | None:
+        end = ""
+        for _ in range(2):  # someone else may have ended it
+            process = self._started()
+            if process is None:  # no room for one more, or no Python of its own (an embedded one)
+                return problem_with(path, path)
+            answer = self._answer(process, path)
+            if answer.endswith(b"\n"):
+                problem: str | None = json.loads(answer)
+                return problem
+            end = self._end()
+        return f"{path} is damaged: HDF5 ended with {end} when it looked through it."
 
     def _started(self) -> subprocess.Popen[bytes] | None:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self.stop()
+        if not Path(sys.executable or "").name.lower().startswith(_PYTHONS):
+            return None  # an application with Python inside: it would start once more
         program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
         try:
             self._process = subprocess.Popen(
@@ -164,15 +174,15 @@ class _Child:
         self.stop()
         return None
 
-    def _answer(self, process: subprocess.Popen[bytes], path: Path) -> bytes | None:
+    def _answer(self, process: subprocess.Popen[bytes], path: Path) -> bytes:
         assert process.stdin is not None and process.stdout is not None
         try:
             request = json.dumps([os.path.abspath(path), str(path)])
             process.stdin.write(request.encode() + b"\n")
             process.stdin.flush()
         except OSError:
-            return None
-        return process.stdout.readline() or None
+            return b""
+        return process.stdout.readline()
 
     def _end(self) -> str:
         process = self._process

@@ -23,10 +23,10 @@ from tensorview_insitu.callbacks import (
     Statistics,
     UpdateNorms,
 )
-from tensorview_insitu.callbacks.one_line import one_line, told
 
 from tensorview_insitu.run.reader import Run
 from tensorview_insitu.run.segment import read_all
+from tensorview_insitu.text.one_line import one_line, told
 
 PROBE = digits()[0][:3]
 

@@ -76,7 +76,7 @@ def test_a_table_keeps_all_digits_and_nan(tmp_path):
     # A spreadsheet must not take a name for a formula.
     assert list(back["layer"]) == ["%3D1+1", "a,b", "%2Dx"]
     pd.testing.assert_frame_equal(read_table(tmp_path / "t.csv"), table)
-    assert index == {"file": "t.csv", "columns": ["loss", "layer"], "rows": 3}
+    assert index == {"file": "t.csv", "columns": ["loss", "layer"], "rows": 3, "untrusted": {}}
 
 
 def test_safe_names_differ_on_any_file_system():

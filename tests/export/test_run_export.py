@@ -240,6 +240,7 @@ def test_an_export_before_the_first_epoch_ended(tmp_path):
         "explanation",
         "explanation_grid",
         "layer_health",
+        "quantities",
         "compare",
     }
     assert set(report.impossible) == impossible

@@ -28,7 +28,8 @@ DOOR = "tensorview_insitu/loading/"
 ELSEWHERE = {
     "HDF5 of runs: looked at by run/ itself before it is opened": {
         "tensorview_insitu/run/": {
-            "h5py.File", "read_json", "read_text", "read_bytes", "json.loads", "json.load", "open", "os.open", "io.FileIO",
+            "h5py.File", "read_json", "read_text", "read_bytes", "json.loads", "json.load", "open", "os.open",
+            "io.FileIO",
         },
     },
     "by a path that the door has given": {

@@ -101,7 +101,7 @@ def test_a_process_that_reads_what_it_wrote_starts_no_other(tmp_path):
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "None\n"
 
 
-def test_an_answer_does_not_depend_on_who_gives_it(no_child, files, monkeypatch):
+def test_an_answer_does_not_depend_on_who_gives_it(no_child, files, monkeypatch, tmp_path):
     whole, broken = files
 
     def answers():
@@ -112,11 +112,44 @@ def test_an_answer_does_not_depend_on_who_gives_it(no_child, files, monkeypatch)
     assert examine._child._process is not None
     examine._child._process.send_signal(signal.SIGKILL)  # the system ran out of memory
     assert answers() == by_child
-    examine._child.stop()
-    monkeypatch.setattr(sys, "executable", os.devnull)  # an embedded Python
-    assert answers() == by_child
-    assert examine._child._process is None
+    broken_python = tmp_path / "python"
+    broken_python.write_text("#!/bin/sh\nexit 1\n")
+    broken_python.chmod(0o700)
+    application = tmp_path / "application"
+    application.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    application.chmod(0o700)
+    for executable in (broken_python, application, tmp_path / "python of nowhere", "", None):
+        examine._child.stop()
+        monkeypatch.setattr(sys, "executable", executable and str(executable))
+        assert answers() == by_child
+        assert examine._child._process is None
+    assert not (tmp_path / "started").exists()
     assert by_child[:4] == [None] * 4 and all("Expected an HDF5 file of a run" in one for one in by_child[4:])
+
+
+class Interrupted:
+    """The answers of a child, for which nobody waits: Ctrl-C comes first."""
+
+    def __init__(self, answers):
+        self._answers = answers
+
+    def readline(self):
+        raise KeyboardInterrupt
+
+    def __getattr__(self, name):
+        return getattr(self._answers, name)
+
+
+def test_an_interrupted_question_leaves_no_answer_for_the_next(no_child, files, monkeypatch):
+    whole, broken = files
+    assert examine._child.ask(whole[0]) is None
+    for asked, next_one, expected in ((whole[0], broken[0], str), (broken[0], whole[0], type(None))):
+        with monkeypatch.context() as patch:
+            process = examine._child._process
+            patch.setattr(process, "stdout", Interrupted(process.stdout))
+            with pytest.raises(KeyboardInterrupt):
+                examine._child.ask(asked)
+        assert isinstance(examine._child.ask(next_one), expected)
 
 
 def test_threads_and_forked_processes_get_their_own_answers(no_child, files):

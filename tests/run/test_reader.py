@@ -75,6 +75,7 @@ def test_run_h5_is_plain_hdf5_with_checksums(run):
             "scalars",
             "activations",
             "explanations",
+            "quantities",
             "steps",
             *tables,
             *(f"{name}_steps" for name in tables),

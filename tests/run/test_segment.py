@@ -72,6 +72,31 @@ def test_every_array_is_chunked_and_carries_a_checksum_and_has_no_date(tmp_path)
             assert not file[name].id.get_create_plist().get_obj_track_times()
 
 
+def test_a_long_part_of_whole_chunks_is_written_at_once():
+    assert [len(piece) for piece in datasets.whole_chunks([np.arange(40), np.arange(25)], 10)] == [40, 20, 5]
+
+
+@pytest.mark.parametrize(
+    ("shape", "about"),
+    [((3, 0), ABOUT), ((0, 4), ABOUT), ((0, 0), ABOUT), ((0,), ABOUT), ((3, 0), {"columns": []})],
+)
+def test_rows_without_a_value_are_written_and_read(tmp_path, shape, about):
+    rows = Rows(np.arange(shape[0]), np.zeros(shape, np.float32), about)
+    publish(tmp_path / "segment.h5", content([{"a": rows}, {"a": rows}], "run", 0, 0))
+    back = read_all(tmp_path / "segment.h5")["a"]
+    assert len(back.steps) == 2 * shape[0] and back.values.shape == (2 * shape[0], *shape[1:])
+
+
+def test_texts_say_that_they_are_utf_8(tmp_path):
+    rows = Rows(np.arange(2), np.zeros((2, 1)), {"columns": ["Größe"], "units": "µm"})
+    publish(tmp_path / "segment.h5", content([{"a": rows}], "run", 0, 0))
+    with h5py.File(tmp_path / "segment.h5") as file:
+        for name in ("columns", "units"):
+            kind = file["a"].attrs.get_id(name).get_type()
+            assert kind.get_cset() == h5py.h5t.CSET_UTF8 and not kind.is_variable_str()
+    assert read_all(tmp_path / "segment.h5")["a"].attributes == rows.attributes
+
+
 def test_the_same_rows_make_the_same_bytes(tmp_path):
     values = RANDOM.random((5, 300, 256))
     one = segment_of(tmp_path, values).read_bytes()
@@ -192,6 +217,7 @@ folder = Path(sys.argv[1])
 values = np.random.default_rng(0).random((30, 64, 300))
 block = {"layers/a/kernel": Rows(np.arange(30), values, {"dims": ["snapshot", "row", "filter"]})}
 write, writes, interrupted = Spool.write, [], range(0)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell in the background ignores it
 
 def interrupt_and_write(spool, data):
     writes.append(len(data))

@@ -84,6 +84,8 @@ def test_a_file_that_hdf5_makes_longer_than_it_wrote_is_as_long(tmp_path):
         spool = Spool(file)
         spool.write(b"abc")
         spool.truncate(10)
+        spool.seek(1)
+        assert spool.read(100) == b"bc" + bytes(7)
         spool.finish()
     assert (tmp_path / "file").read_bytes() == b"abc" + bytes(7)
 

@@ -185,7 +185,7 @@ def export_everything(run: Run, other: Run, folder: Path, name: Names) -> None:
     export_comparison([run, other], folder / "comparison")
     write_states(folder / "comparison", ["compare"])
     for kind, export in (("xdmf", export_xdmf), ("vtkhdf", export_vtkhdf)):
-        files = export(run, folder / kind)
+        files = export(run, folder / kind).files
         write_raw_states(folder / kind, files, Settings())
     images = np.random.default_rng(1).random((2, 6, 6, 1), np.float32)
     about = {"layer": name("conv"), "layer_why": name("why")}

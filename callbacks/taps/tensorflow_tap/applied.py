@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -145,7 +146,7 @@ class Applied:
         self._replicas = replicas
         self._graph = current_graph()
         self._found: list[Application] = []
-        self._given: list[str] = []
+        self._given: list[tuple[int, str]] = []  # by graph
 
     def applying(self, optimizer: Any, grads: Sequence[Any], variables: Sequence[Any]) -> dict[str, Any]:
         """An optimizer is about to be applied.
@@ -160,7 +161,7 @@ class Applied:
             summed = context.all_reduce("SUM", [gradient for _, gradient in given])
             given = [(v, g) for (v, _), g in zip(given, summed, strict=True)]
         gradients = {self._name_of(variable): gradient for variable, gradient in given}
-        self._given += gradients
+        self._given += [(id(current_graph()), name) for name in gradients]
         column = self._optimizers.column(optimizer)
         names = tuple(gradients) if self._takes_norms else ()
         rate = tf.convert_to_tensor(optimizer.learning_rate)
@@ -208,9 +209,11 @@ class Applied:
         return whole
 
     @property
-    def given_twice(self) -> list[str]:
+    def given_several(self) -> list[str]:
         """The variables that were given more than one gradient in this step."""
-        return sorted({name for name in self._given if self._given.count(name) > 1})
+        # Of two branches one happens, and a function that TensorFlow traces twice is called once.
+        counts = Counter(self._given)
+        return sorted({name for (_, name), count in counts.items() if count > 1})
 
     @property
     def once(self) -> bool:

@@ -63,18 +63,23 @@ def apart(tensor: Any) -> Any:
 
     def again(one: Any) -> Any:
         if id(one) not in done:
-            done[id(one)] = (
-                _CHAINED[one.op.type](*[again(part) for part in one.op.inputs])
-                if _is_chained(one)
-                else tf.cast(one, tf.float64)
-            )
+            if not _is_chained(one):
+                done[id(one)] = tf.cast(one, tf.float64)
+            elif one.op.type == "Sum":
+                done[id(one)] = again(one.op.inputs[0])
+            else:
+                done[id(one)] = _CHAINED[one.op.type](*[again(part) for part in one.op.inputs])
         return done[id(one)]
 
     return again(tensor)
 
 
 def _is_chained(tensor: Any) -> bool:
-    return tensor.dtype == tf.float32 and tensor.op.type in _CHAINED
+    if tensor.dtype != tf.float32:
+        return False
+    # The sum over a scalar, as Keras' Mean takes it, is the scalar.
+    sum_of_one = tensor.op.type == "Sum" and tensor.op.inputs[0].shape.rank == 0
+    return sum_of_one or tensor.op.type in _CHAINED
 
 
 def origin(tensor: Any, results: Iterable[Any], variables: Iterable[Any]) -> Origin:

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
 from tensorview_insitu.explain.hearing import filters_last, hearing
+from tensorview_insitu.text.one_line import told
 
-from ...one_line import told
 from .rings import Cell, rows_between
 
 _BYTES = 32 << 20

@@ -17,7 +17,8 @@ import numpy as np
 import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 from numpy.typing import NDArray
 
-from ...one_line import told
+from tensorview_insitu.text.one_line import told
+
 from ...schedule import Schedule
 from ..columns import Column
 from ..tap import Drained, DrainedCopies, DrainedUpdates, Piece, Wanted
@@ -28,6 +29,7 @@ from .sampling import Sampling
 from .updates import Update
 from .witness import Result, witnessed
 
+_FEW = 3  # variables that a sentence names
 _ONCE = Schedule(every=1)
 _METRICS = "loss and metrics"
 _GRADIENTS = "gradients and updates"
@@ -241,8 +243,12 @@ class TensorFlowTap:
         step.given.finish()
         self._optimizers.end_of_step(step.given)
         found += step.given.rates()
-        for name in step.given.given_twice:
-            self._note(f"the gradient norm of {name} is that of the last of several gradients in a step")
+        if several := step.given.given_several:
+            more = f" and {len(several) - _FEW} more" if len(several) > _FEW else ""
+            self._note(
+                f"the gradient norms of {', '.join(several[:_FEW])}{more} are those of the last of several "
+                "gradients in a step"
+            )
         if self._wanted.metrics and not step.given.rates():
             self._note("no learning rate is recorded by batch: train_step applies no Keras optimizer")
         if self._rings is None:
