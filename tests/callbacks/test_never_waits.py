@@ -39,7 +39,7 @@ def test_what_is_handed_over_while_run_json_hangs_on_its_way_to_the_disk_waits_f
 ):
     run = RunWriter(tmp_path / "run")
     disk = HungDisk(monkeypatch)
-    run.describe(model="digits")
+    run.describe(thinned=["nothing"])
     assert disk.hangs.wait(LONGEST)
     handed_over = threading.Event()
 
