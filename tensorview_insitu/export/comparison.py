@@ -122,7 +122,8 @@ def _different(names: list[str]) -> list[str]:
 def _write_curves(
     parts: Parts, target: Target, runs: Sequence[Run], names: list[str]
 ) -> tuple[list[ComparedMetricIndex], TableIndex, Times]:
-    tables = [_by_epoch(parts, run, name) for run, name in zip(runs, names, strict=True)]
+    tables = [run.scalars("epoch") for run in runs]
+    tables = [table.set_index("epoch") if "epoch" in table else table for table in tables]
     found: dict[str, ComparedMetricIndex] = {}
     columns: dict[str, pd.Series] = {}
     for number, (run, name, table) in enumerate(zip(runs, names, tables, strict=True)):
@@ -153,21 +154,6 @@ def _write_curves(
     times: Times = {"epochs": epochs, "steps": [step_of[epoch] for epoch in epochs]}
     joined = joined.reset_index(names="epoch")
     return metrics, write_table(target.folder, "tables/comparison.csv", joined), times
-
-
-def _by_epoch(parts: Parts, run: Run, name: str) -> pd.DataFrame:
-    """The epochs of a run, by their number; of one that was trained twice, the last time."""
-    table = run.scalars("epoch")
-    if "epoch" not in table:
-        return pd.DataFrame({"step": []})
-    table = table.set_index("epoch")
-    again = table.index.duplicated(keep="last")
-    if again.any():
-        parts.note(
-            f"{name} has epochs {', '.join(map(str, sorted(set(table.index[again]))))} more than once: "
-            "the last is compared"
-        )
-    return table[~again]
 
 
 def _shared_kernels(runs: Sequence[Run]) -> tuple[dict[str, str], list[str]]:
