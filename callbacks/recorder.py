@@ -169,6 +169,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._gate: Gate | None = None
         self._prediction_gate: Gate | None = None
         self._member: Member | None = None
+        self._placed = False  # the gate; other callbacks may have put something around it since
         self._seen_function: Any = None
         self._state_known = False
         self._calls_before = 0
@@ -259,6 +260,7 @@ class InSituRecorder(keras.callbacks.Callback):
                 self._begun = Begun(self.quantities, model, self._note)
                 self._thinner.begin(self._begun)
             self._renew_taps(model)
+            self._place_gate()
 
     def _renew_taps(self, model: keras.Model) -> None:
         if not _same(self._tapped, _compiled_state(model)):
@@ -384,6 +386,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._prediction_gate = Gate.of(self.model, self._prediction_gate, "predict")
         self._prediction_member = Member(self._loop, self._prediction_tap, self, announced=True)
         self._prediction_gate.add(self._prediction_member)
+        self._prediction_gate.place()
 
     @_never_stops_training
     def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -589,11 +592,19 @@ class InSituRecorder(keras.callbacks.Callback):
 
     # ---- the gate, through which the steps go
 
+    def _place_gate(self) -> None:
+        if self._tap is not None and self._tap.works:
+            self._gate = Gate.of(self.model, self._gate)
+            self._gate.place()
+            self._placed = True
+
     def _enter_gate(self) -> None:
         if self._tap is None or not self._tap.works or self._loop is None:
             return
         self._tap.prepare()
-        self._gate = Gate.of(self.model, self._gate)
+        if not self._placed:
+            self._place_gate()
+        assert self._gate is not None
         self._member = Member(self._loop, self._tap, self)
         self._state_known, self._calls_before = False, 0
         self._gate.add(self._member)
@@ -639,8 +650,11 @@ class InSituRecorder(keras.callbacks.Callback):
     def _leave_gate(self) -> None:
         for gate, member in self._memberships():
             gate.discard(member)
-            gate.leave()
+        for each in (self._gate, self._prediction_gate):
+            if each is not None:
+                each.leave()
         self._member = self._prediction_member = None
+        self._placed = False
 
     def _built(self) -> bool:
         return all(layer.built for _, layer in walk(self.model))
@@ -786,15 +800,17 @@ class InSituRecorder(keras.callbacks.Callback):
                 self._record_batches(epoch_end=False, broken_off=status != FINISHED)
             recorded = True
         finally:
-            if leave_model:
-                self._member = self._prediction_member = None
-            self._release()
+            self._release(leave_model=leave_model)
             self._writer.finish(status, seconds=seconds if recorded else 0)
         self._tell_problems()
 
-    def _release(self) -> None:
+    def _release(self, *, leave_model: bool = False) -> None:
         self._termination.stop_listening()
-        self._leave_gate()
+        if leave_model:
+            self._member = self._prediction_member = None
+            self._placed = False
+        else:
+            self._leave_gate()
         living.leave(self)
 
     # ---- what to record

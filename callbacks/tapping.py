@@ -87,10 +87,13 @@ class Gate:
             return before
         return cls(model, kind)
 
+    def place(self) -> None:
+        """Have the model call it; before other callbacks put something of theirs around what is there."""
+        self._function = self
+
     def add(self, member: Member) -> None:
         """Record what belongs to the member's loop, from now on."""
         self._members.append(member)
-        self._function = self
 
     def discard(self, member: Member, *, forget: bool = False) -> None:
         """Record no more for it. Safe from any thread: the model is left to the thread that trains it.
