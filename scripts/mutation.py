@@ -29,7 +29,7 @@ GROUPS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
         ["callbacks/taps", "callbacks/audit.py", "callbacks/weights_audit.py", "callbacks/blocks.py"],
         [
             "tests/callbacks/test_audit.py",
-            "tests/callbacks/test_rows.py",
+            "tests/callbacks/test_batch_rows.py",
             "tests/callbacks/test_true_values.py",
             "tests/callbacks/test_quantities.py",
             "tests/callbacks/test_sampled_norms.py",

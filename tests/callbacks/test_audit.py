@@ -157,4 +157,4 @@ def test_batches_that_another_train_function_takes_are_said_to_be_missing(tmp_pa
         x[:64], y[:64], epochs=2, verbose=0, callbacks=[InSituRecorder(tmp_path / "run"), SwapsTheFunction()]
     )
     missing = Run.open(tmp_path / "run").identity["missing"]
-    assert any("in epoch 2 Keras ran 2 batches, of which 0 are recorded" in m for m in missing)
+    assert any("something else than the model's train_function trains it" in m for m in missing)
