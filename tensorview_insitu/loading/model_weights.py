@@ -54,7 +54,7 @@ def answer() -> None:
         found = {"problem": str(error)}
     except Exception as error:  # what a damaged file makes h5py raise has no common type
         found = {"problem": f"is damaged: {' '.join(str(error).split())[:200]}"}
-    print(json.dumps(found))
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 class _RefusedError(ValueError):
