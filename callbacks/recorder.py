@@ -578,6 +578,12 @@ class InSituRecorder(keras.callbacks.Callback):
         """A tap could not be put in place."""
         self._note(f"batches are not recorded: {told(error)}")
 
+    def tap_refused(self, reason: str) -> None:
+        """With its tap, the model would be trained in another way than without."""
+        self._note(f"batches are not recorded: {reason}")
+        self._tap = self._member = None
+        self._tapped = []  # another fit may be tapped again
+
     def step_failed(self, error: BaseException) -> None:
         """A step of the recorded fit raised this: Keras will not call on_train_end."""
         if self._tap is None or not self._tap.is_end_of_data(error):
@@ -621,9 +627,10 @@ class InSituRecorder(keras.callbacks.Callback):
             known = self._state_known
             changed = stalled or (known and not _same(self._tapped, _compiled_state(self.model)))
             if changed and not self._gate.in_place():
+                beside = stalled if self._member.calls else 0  # without any call all are counted as they begin
                 self._record_batches(epoch_end=False)
-                self._audit.steps(0, stalled)
-                self._clock.rows(0, stalled)
+                self._audit.steps(0, beside)
+                self._clock.rows(0, beside)
                 self._leave_gate()
                 self._tap = self._new_tap(self.model)
                 self._enter_gate()

@@ -3,6 +3,9 @@
 A call that comes from the loop of a recording is recorded; any other call - a `fit` without the recorder, a
 `train_on_batch`, a callback that trains the model itself - does what Keras' own function does, untouched. The
 model's `train_step` is tapped only while a recorded call lasts: nothing of it stays on the model.
+
+What is recorded is trained by another function than Keras', which must do the same: where the model has a
+train function that somebody else made, or goes on with a trace of what has changed since, nothing is tapped.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import keras
 
 from . import living
 from .loop import Loop
+from .same_function import same_function
 from .taps.tap import PredictionTap, Tap
 
 Kind = Literal["train", "predict"]
@@ -33,6 +37,9 @@ class Recording(Protocol):
 
     def tap_failed(self, error: Exception) -> None:
         """Its tap could not be put in place."""
+
+    def tap_refused(self, reason: str) -> None:
+        """With its tap, the model would be trained in another way."""
 
 
 @dataclass(eq=False)
@@ -126,7 +133,12 @@ class Gate:
         if len(own) < len(self._members):
             self._tell_others(own, caller)
         try:
-            tapped = self._for([member.tap for member in own])
+            tapped = self._for([member.tap for member in own], args)
+        except _RefusedError as refusal:
+            for member in own:
+                self.discard(member)
+                member.recording.tap_refused(str(refusal))
+            return self._pass(caller, args)
         except Exception as error:  # our own mistake must not end a training
             for member in own:
                 self.discard(member)
@@ -155,14 +167,23 @@ class Gate:
             else:
                 member.recording.step_of_others()
 
-    def _for(self, taps: Sequence[Any]) -> _Tapped:
+    def _for(self, taps: Sequence[Any], args: Any) -> _Tapped:
         key = tuple(map(id, taps))
         if key not in self._tapped:
             self._clean()
+            if not same_function(self.untapped, self._built()):
+                raise _RefusedError(
+                    f"the model's {self._kind}_function is not what Keras builds for it now: something else "
+                    f"set it, or what it was built of has changed since; "
+                    f"model.make_{self._kind}_function(force=True) builds it anew"
+                )
             step = getattr(self._model, self._step_name)
             for tap in taps:
                 step = tap.tapped(step)
             function = self._with_step(step, self._built)
+            for tap in taps:
+                if reason := self._with_step(step, tap.why_unlike, self.untapped, function, args):
+                    raise _RefusedError(reason)
             for tap in taps:
                 function = tap.started(function)
             self._tapped[key] = _Tapped(list(taps), function, step)
@@ -206,6 +227,10 @@ class Gate:
     @_function.setter
     def _function(self, function: Any) -> None:
         setattr(self._model, f"{self._kind}_function", function)
+
+
+class _RefusedError(Exception):
+    """A tapped function would not do what the untapped does."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -180,6 +180,15 @@ class Tap(Protocol):
     def started(self, train_function: Callable[..., Any]) -> Callable[..., Any]:
         """What `fit` is to call in place of the train function that Keras has built with that step."""
 
+    def why_unlike(self, untapped: Any, tapped: Any, args: Sequence[Any]) -> str:
+        """Why the tapped function would not do what the untapped does; empty where it would.
+
+        Args:
+            untapped: the function that the model has.
+            tapped: what Keras built with the step that `tapped` gave.
+            args: what it is to be called with.
+        """
+
     def drain(self) -> Drained | None:
         """What came since the last call; None when there is nothing yet."""
 
@@ -207,6 +216,15 @@ class PredictionTap(Protocol):
 
     def started(self, predict_function: Callable[..., Any]) -> Callable[..., Any]:
         """What `predict` is to call in place of the function that Keras has built with that step."""
+
+    def why_unlike(self, untapped: Any, tapped: Any, args: Sequence[Any]) -> str:
+        """Why the tapped function would not do what the untapped does; empty where it would.
+
+        Args:
+            untapped: the function that the model has.
+            tapped: what Keras built with the step that `tapped` gave.
+            args: what it is to be called with.
+        """
 
     def drain(self) -> tuple[dict[str, NDArray[np.float32]], int]:
         """By layer `(samples, filters)`, the mean of each map; and how many samples were lost."""

@@ -20,7 +20,6 @@ WITHOUT_POSIX = f"""
     import ctypes, os, pathlib, signal, sys, warnings
     sys.path.insert(0, {str(TESTS)!r})
     import keras, h5py
-    from fits import fit, network
     for name in ("pwrite", "pwritev", "pread", "preadv", "posix_fallocate", "posix_fadvise", "fork", "kill",
                  "register_at_fork", "getppid", "geteuid", "uname", "sched_setscheduler", "mkfifo"):
         if hasattr(os, name):
@@ -43,8 +42,10 @@ WITHOUT_POSIX = f"""
         return open_file(path, *args, **kwargs)
     os.open = no_folders
     warnings.simplefilter("error", RuntimeWarning)
+    from fits import fit, network
     from tensorview_insitu.callbacks import *
-    from tensorview_insitu.run import identity
+    from tensorview_insitu.run import alone, identity
+    assert alone.fcntl is None  # nothing here was imported before all that was taken away
     identity._NOBODY_TO_ASK = True
     quantities = [Metrics(), GradientNorms(), Kernels("batch"), Biases()]
     model, folder = network(), sys.argv[1]

@@ -127,7 +127,8 @@ def tree(path: Path) -> Any:
     def bare(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
             # Tables and hashes go by name.
-            known = (*value,) if key not in ("tables", "") or "format" in value else ()
+            by_name = key in ("tables", "untrusted", "failed", "arrays", "") and "format" not in value
+            known = () if by_name else (*value,)
             return ("dict", known, *(bare(one, k) for k, one in value.items()))
         if isinstance(value, list):
             return ("list", *(bare(one, key) for one in value))

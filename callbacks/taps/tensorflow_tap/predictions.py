@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -45,6 +45,10 @@ class TensorFlowPredictionTap:
     def started(self, predict_function: Callable[..., Any]) -> Callable[..., Any]:
         """The same."""
         return predict_function
+
+    def why_unlike(self, untapped: Any, tapped: Any, args: Sequence[Any]) -> str:
+        """Empty: what it adds to a prediction changes nothing of it."""
+        return ""
 
     def drain(self) -> tuple[dict[str, np.ndarray], int]:
         """By layer `(samples, filters)` since the last call, and how many samples were lost before."""

@@ -26,6 +26,7 @@ from .applied import Applied, Optimizers, Sites
 from .logs import Logs, Nested, expected_columns
 from .rings import CAPACITY, ArrayRing, Cell, RowRing, StepRings
 from .sampling import Sampling
+from .trace import ours, why_unlike
 from .updates import Update
 from .witness import Result, witnessed
 
@@ -99,6 +100,10 @@ class TensorFlowTap:
             if self._rings is not None:
                 self._sampling.settle(self._wanted.gradient_norms())
         return self._sampling.train_function
+
+    def why_unlike(self, untapped: Any, tapped: Any, args: Sequence[Any]) -> str:
+        """Why the tapped function would not do what the untapped does; empty where it would."""
+        return why_unlike(untapped, tapped, args)
 
     def drain(self) -> Drained | None:
         """What came since the last call."""
@@ -174,7 +179,8 @@ class TensorFlowTap:
     def _guarded(self, do: Callable[[], _T]) -> _T | None:
         # Our own mistake must not end a training. What the step itself raises is not caught here.
         try:
-            return do()
+            with ours():
+                return do()
         except Exception as error:
             self._broken = True
             self._note(f"batches are not recorded: {told(error)}")
@@ -185,7 +191,8 @@ class TensorFlowTap:
         if part in self._without:
             return None
         try:
-            return do()
+            with ours():
+                return do()
         except Exception as error:
             self._without.add(part)
             self._note(f"{part} are not recorded by batch: {told(error)}")
