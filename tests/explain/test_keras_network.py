@@ -208,7 +208,9 @@ def test_mixed_precision_gives_the_maps_of_float32_nearly():
         theirs = method(KerasNetwork(plain), batch, 1).maps
         assert ours.dtype == np.float32
         # A switch or a ReLU may turn over in half precision: not everywhere, but nearly so.
-        assert np.quantile(np.abs(ours - theirs), 0.98) < 0.02 * theirs.max()
+        # Where, the processor decides: one that computes in half precision rounds between the layers too.
+        assert np.quantile(np.abs(ours - theirs), 0.95) < 0.002 * theirs.max()
+        assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.99
 
 
 def test_each_question_is_traced_once_whatever_the_number_of_images():

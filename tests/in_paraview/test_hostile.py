@@ -90,12 +90,12 @@ def test_xdmf_reads_the_layer_whatever_it_is_called(pvpython, tmp_path):
     run = Run.open(writer.folder)
     files = export_xdmf(run, run.folder / "paraview" / "xdmf")
     (tmp_path / "files.json").write_text(
-        json.dumps([str(run.folder / "paraview/xdmf" / one["file"]) for one in files])
+        json.dumps([str(run.folder / "paraview/xdmf" / one["file"]) for one in files.files])
     )
     pvpython("read_xdmf.py", tmp_path / "files.json", tmp_path / "read.npz")
     read = np.load(tmp_path / "read.npz")
-    assert len(files) == len(names)
-    for number, one in enumerate(files):
+    assert len(files.files) == len(names)
+    for number, one in enumerate(files.files):
         expected = run.variable(one["layer"], "bias").values[-1]
         np.testing.assert_array_equal(read[str(number)].ravel(), expected, err_msg=repr(one["layer"]))
 

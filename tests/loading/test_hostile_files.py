@@ -26,8 +26,8 @@ pytestmark = pytest.mark.usefixtures("little_memory")
 def told_in_a_line(command, capsys, rc=2):
     """What a command says on its way out, which has to be one line of a bounded length."""
     capsys.readouterr()
-    assert main([str(one) for one in command]) == rc
-    said = capsys.readouterr().err
+    ended, said = main([str(one) for one in command]), capsys.readouterr().err
+    assert ended == rc, said
     assert said.startswith("tensorview-insitu: ") and said.count("\n") == 1 and len(said) < 1500, said
     assert said.isprintable() or said[:-1].isprintable(), said
     return said
