@@ -91,7 +91,7 @@ class _Answers:
         # torch warns of arrays that it could write into but must not.
         self._probe = keras.tree.map_structure(np.array, quantity.probe)
         self._about: list[tuple[str, tuple[str, ...], int]] = []
-        self._function = compiled(self._answers)
+        self._function = compiled(self._answers, model)
 
     def take(self, step: int) -> dict[str, Rows]:
         """The rows of one moment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,7 +71,6 @@ class Explanations(Probed):
         map_size: int = 128,
         **settings: Any,
     ) -> None:
-        method_named(method)
         samples = array(probe, np.float32)
         if samples.ndim < 3 or not samples.size:
             raise ValueError(
@@ -86,6 +86,9 @@ class Explanations(Probed):
             settings["layer"] = layer
         if method not in WITHOUT_CLASS:
             settings["target"] = target
+        known = list(inspect.signature(method_named(method)).parameters)[2:]  # after the network and the images
+        if unknown := [name for name in settings if name not in known]:
+            raise ValueError(f"Expected settings of {method}: {', '.join(known)}. Received: {unknown[0]}=...")
         freeze(self, method=method, probe=samples, every=every, mask=inside, name=name or method)
         freeze(self, map_size=map_size, settings=frozen(settings))
         self.__post_init__()

@@ -28,6 +28,7 @@ from tensorview_insitu.explain.network import (
     batches,
 )
 from tensorview_insitu.explain.relu_rules import operations_between, ruling, signal_back
+from tensorview_insitu.explain.untouched import Written, as_they_were, random_as_it_was, written_by
 from tensorview_insitu.explain.walk import walk
 
 _AT_A_TIME = 2
@@ -67,6 +68,14 @@ class _Facts:
     connected: list[str]  # those whose answers the scores depend on
     ending: str
     of_regions: bool  # whether the output has a place for each pixel
+
+
+@dataclass(frozen=True)
+class _Function:
+    """A traced question, and the variables that the model may write while it is asked."""
+
+    traced: Any
+    written: list[Written]
 
 
 class KerasNetwork:
@@ -112,7 +121,7 @@ class KerasNetwork:
         self._region = None if region is None else np.asarray(region, np.float32)
         self._shape = tuple(image_shape) if image_shape is not None else self._known_shape()
         self._batch_size = batch_size
-        self._functions: dict[tuple[Any, ...], Any] = {}
+        self._functions: dict[tuple[Any, ...], _Function] = {}
         self._known: _Facts | None = None
         self._looks_bent = False
         self.traces = 0
@@ -210,7 +219,7 @@ class KerasNetwork:
 
     # ---- tracing
 
-    def _function(self, key: tuple[Any, ...], build: Callable[..., Any], *more: Any) -> Any:
+    def _function(self, key: tuple[Any, ...], build: Callable[..., Any], *more: Any) -> _Function:
         """The traced function for a question; made when it is asked for the first time."""
         if key not in self._functions:
             signature = [
@@ -224,7 +233,9 @@ class KerasNetwork:
                 return build(*arguments)
 
             traced = tf.function(counted, input_signature=signature, autograph=False)
-            self._functions[key] = traced.get_concrete_function()
+            with random_as_it_was():
+                concrete = traced.get_concrete_function()
+            self._functions[key] = _Function(concrete, written_by(concrete))
         return self._functions[key]
 
     def _forward(self, images: Any, others: Sequence[Any], rule: Rule = "gradient") -> _Pass:
@@ -294,9 +305,9 @@ class KerasNetwork:
             raise ExplainError(f'No layer "{layer}" in this model. It has: {", ".join(self.layers())}.')
         return forward.heard[layer]
 
-    def _run(self, function: Any, images: Floats, *more: Any) -> list[Floats]:
+    def _run(self, function: _Function, images: Floats, *more: Any) -> list[Floats]:
         def ask(part: slice) -> list[Floats]:
-            answer = function(
+            answer = function.traced(
                 tf.constant(images[part], tf.float32),
                 *[tf.constant(one[part]) for one in more],
                 *self._others,
@@ -304,11 +315,12 @@ class KerasNetwork:
             return [np.asarray(one, np.float32) for one in answer]
 
         parts = list(batches(len(images), self._at_once(images)))
-        if len(parts) == 1:
-            return ask(parts[0])
-        # Two at a time: one computes where the other has nothing for all cores.
-        with ThreadPoolExecutor(_AT_A_TIME) as pool:
-            return [np.concatenate(column) for column in zip(*pool.map(ask, parts), strict=True)]
+        with as_they_were(function.written):
+            if len(parts) == 1:
+                return ask(parts[0])
+            # Two at a time: one computes where the other has nothing for all cores.
+            with ThreadPoolExecutor(_AT_A_TIME) as pool:
+                return [np.concatenate(column) for column in zip(*pool.map(ask, parts), strict=True)]
 
     def _at_once(self, images: Floats) -> int:
         if self._batch_size is None:
