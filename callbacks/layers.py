@@ -68,6 +68,21 @@ class LayerVariable:
         return int(np.prod(self.variable.shape))
 
 
+def layers_of(model: keras.Model) -> list[tuple[str, keras.Layer]]:
+    """`(path, layer)` of every layer, and first of the model itself where it has variables of its own.
+
+    A subclassed model may have: a class token, the scale of a loss. It goes by its name.
+    """
+    inside = walk(model)
+    if not model._trainable_variables and not model._non_trainable_variables:
+        return inside
+    taken = {path for path, _ in inside}
+    path, number = str(model.name), 2
+    while path in taken:
+        path, number = f"{model.name}#{number}", number + 1
+    return [(path, model), *inside]
+
+
 def variables(path: str, layer: keras.Layer) -> Iterator[LayerVariable]:
     """The layer's own variables (not those of layers inside it)."""
     own = [*layer._trainable_variables, *layer._non_trainable_variables]
@@ -104,9 +119,9 @@ class Names:
     def __call__(self, variable: Any) -> str:
         """The name of `variable`; Keras' own path where no layer has it."""
         if id(variable) not in self._known:
-            for path, layer in walk(self._model):
+            for path, layer in layers_of(self._model):
                 for own in variables(path, layer):
-                    self._known[id(own.variable)] = own.path
+                    self._known.setdefault(id(own.variable), own.path)
         if id(variable) not in self._known:  # no layer of this model has it
             others = [name for name in self._known.values() if name.split("#")[0] == variable.path]
             number = f"#{len(others) + 1}" if others else ""
@@ -123,7 +138,7 @@ def described(model: keras.Model) -> list[dict[str, Any]]:
             "trainable": bool(layer.trainable),
             "variables": {v.name: list(v.variable.shape) for v in variables(path, layer)},
         }
-        for path, layer in walk(model)
+        for path, layer in layers_of(model)
     ]
 
 
@@ -161,7 +176,7 @@ def check_names(model: keras.Model, names: Sequence[str] | None) -> None:
     Raises:
         ValueError: with the layers that there are.
     """
-    paths = [path for path, _ in walk(model)]
+    paths = [path for path, _ in layers_of(model)]
     for name in names or ():
         if name not in paths:
             raise ValueError(f'No layer "{name}" in this model. It holds: {", ".join(paths)}.')

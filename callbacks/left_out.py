@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from tensorview_insitu.explain.walk import walk
-
 from .begun import Begun
-from .layers import LayerVariable, variables
+from .layers import LayerVariable, layers_of, variables
 
 FROZEN = "not trained: recorded before training, and again only when it changed"
 
@@ -17,7 +15,7 @@ def left_out(begun: Begun) -> dict[str, str]:
         return {}
     chosen = {v.path: v for one in kinds for v in begun.selected(one)}
     found: dict[str, str] = {}
-    for path, layer in walk(begun.model):
+    for path, layer in layers_of(begun.model):
         own = list(variables(path, layer))
         for v in own:
             if v.path in chosen:

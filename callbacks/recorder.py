@@ -178,6 +178,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._open = False  # the run is not finished
         self._training = False
         self._initial_taken = False
+        self._built_before = False  # the model, before its first step
         self._described = False
         self._warned = False
         self._status = FINISHED
@@ -269,7 +270,7 @@ class InSituRecorder(keras.callbacks.Callback):
 
     @_never_stops_training
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Take the snapshot before training, and listen for a training that ends in an exception."""
+        """Listen for a training that ends in an exception."""
         if self._training or not self._open:  # a list of callbacks that is used again comes without set_model
             self._attach(self.model, self._loop_here("on_train_begin"))
         assert self._writer is not None and self._begun is not None
@@ -283,9 +284,9 @@ class InSituRecorder(keras.callbacks.Callback):
         if self._weights_audit is not None:
             self._weights_audit.begin_fit()
         self._described = False
-        if self._built():
+        self._built_before = self._built()
+        if self._built_before:
             self._describe()
-            self._take_initial()
             self._write(self._begun.thawed(self._clock.step))
         self._enter_gate()
         if self._render is not None and (problem := self._render.start(self.path)):
@@ -309,10 +310,15 @@ class InSituRecorder(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Read the ring when it may be full, or once a second; take what is due of the probe.
 
+        Before the first batch of all: take the model as it is before training. Not earlier: callbacks
+        (BackupAndRestore) may load weights when the training begins.
+
         Here and not in on_train_batch_end: on asynchronous backends that hook alone would make all
         callbacks wait for every batch.
         """
         self._take_up_again("on_train_batch_begin")
+        if not self._initial_taken and self._built_before:
+            self._take_initial()
         self._keep_gate()
         at_once = self._at_once()
         due = self._probed_due_by_step()
@@ -627,7 +633,9 @@ class InSituRecorder(keras.callbacks.Callback):
             known = self._state_known
             changed = stalled or (known and not _same(self._tapped, _compiled_state(self.model)))
             if changed and not self._gate.in_place():
-                beside = stalled if self._member.calls else 0  # without any call all are counted as they begin
+                beside = (
+                    stalled if self._member.calls else 0
+                )  # without any call all are counted as they begin
                 self._record_batches(epoch_end=False)
                 self._audit.steps(0, beside)
                 self._clock.rows(0, beside)
@@ -679,7 +687,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._take_probed(self._begun.asked)
 
     def _initial_pieces(self) -> list[Piece]:
-        if self._initial_taken or self._begun is None:
+        if self._initial_taken or self._built_before or self._begun is None:
             return []
         self._initial_taken = True
         self._plan()

@@ -13,10 +13,9 @@ from typing import Any, ClassVar
 
 import keras
 
-from tensorview_insitu.explain.walk import walk
 from tensorview_insitu.run.rows import Block
 
-from ..layers import LayerVariable, check_names, variables
+from ..layers import LayerVariable, check_names, layers_of, variables
 from ..schedule import Every, Schedule, schedule_of
 from ..taps.tap import FromUpdates, Taking
 from .frozen import freeze, same
@@ -87,7 +86,7 @@ class OfLayers(Quantity):
 
     def of_layers(self, model: keras.Model) -> Iterator[tuple[keras.Layer, LayerVariable]]:
         """All variables of the layers chosen, with their layer; fewer while some are not built yet."""
-        for path, layer in walk(model):
+        for path, layer in layers_of(model):
             if self.layers is None or path in self.layers:
                 for variable in variables(path, layer):
                     yield layer, variable

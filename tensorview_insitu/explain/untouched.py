@@ -16,7 +16,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf  # noqa: TID251 - part of the one door to TensorFlow
 
-_WRITING = ("Assign", "Rng", "Scatter", "StatefulUniform", "StatefulStandard", "StatefulTruncated", "StatefulRandom")
+_WRITING = (
+    "Assign",
+    "Rng",
+    "Scatter",
+    "StatefulUniform",
+    "StatefulStandard",
+    "StatefulTruncated",
+    "StatefulRandom",
+)
 _READING = ("ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp")
 
 

@@ -5,9 +5,10 @@ import random
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+import tensorflow as tf  # noqa: TID251 - as users write it
 from fits import digits
 from tensorview_insitu.callbacks import Activations, Explanations, InSituRecorder, Metrics
+
 from tensorview_insitu.explain.keras_network import KerasNetwork
 
 

@@ -1,9 +1,9 @@
-"""A training goes on with the function that it would go on with unrecorded; what cannot be tapped so is said."""
+"""A training goes on with the function that it would go on with unrecorded."""
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+import tensorflow as tf  # noqa: TID251 - as users write it
 from fits import digits, network
 from tensorview_insitu.callbacks import GradientNorms, InSituRecorder, Metrics, UpdateNorms
 from tensorview_insitu.callbacks.same_function import same_function
@@ -14,9 +14,7 @@ from tensorview_insitu.run.reader import Run
 
 def train(model, callbacks, epochs=2):
     x, y = digits()
-    return model.fit(
-        x[:128], y[:128], epochs=epochs, verbose=0, callbacks=callbacks, shuffle=False
-    ).history
+    return model.fit(x[:128], y[:128], epochs=epochs, verbose=0, callbacks=callbacks, shuffle=False).history
 
 
 def outcome(model, history):

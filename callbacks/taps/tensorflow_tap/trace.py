@@ -132,9 +132,7 @@ class _Reading:
         known: dict[str, str] = {}
         found: list[str] = []
         for node in _inputs_first(kept):
-            inputs = [
-                _token(name, known, arguments) for name in node.input if not name.startswith("^")
-            ]
+            inputs = [_token(name, known, arguments) for name in node.input if not name.startswith("^")]
             if node.op in ("Placeholder", "Arg"):
                 known[node.name] = arguments.get(node.name, "argument")
                 continue
