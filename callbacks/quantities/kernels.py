@@ -19,7 +19,8 @@ class Kernels(LayerVariables):
     """The kernels of all convolutions and of small Dense layers, or of the layers named.
 
     A Dense (or EinsumDense) layer is small up to 16,384 weights. The first snapshot, step 0, is the model
-    before training.
+    before training. At an epoch's end they are what the model has when the recorder's turn comes: callbacks
+    that set weights there (SwapEMAWeights) and stand before it have done so.
     Of a layer with LoRA (`enable_lora`) the kernel is recorded as it is stored, without what the adapter
     adds to it, and beside it the adapter's own `lora_kernel_a` and `lora_kernel_b`, which are trained:
     those of any layer and size.
