@@ -55,12 +55,12 @@ WORKLOADS = {
         writer.finish("finished")
         writer.resume()
         write(writer, COUNT // 3 + 1, COUNT // 2, 4)
-        writer.flush()
+        assert writer.flush(60)
         if os.fork() == 0:
             os._exit(0)
         os.wait()
-        writer._identity["pid"] = 2 ** 22 + 1  # as if this process had died here
-        writer._write_identity()
+        writer.describe(pid=2 ** 22 + 1)  # as if this process had died here
+        assert writer.flush(60)
         writer = RunWriter(FOLDER, resume=True, durable=DURABLE)
         assert writer.last_step == COUNT // 2
         write(writer, COUNT // 2 + 1, COUNT, 4)
