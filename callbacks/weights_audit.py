@@ -1,8 +1,8 @@
 """Audit of weights: what the updates moved is what two snapshots differ by.
 
-Snapshots are copied on the host or inside the step, norms are taken around the optimizer: two ways to the
-same weights. Where they disagree, something else has set the weights meanwhile (a callback that swaps in
-averages, `set_weights`), and a snapshot is not the model that was training.
+Snapshots are copied on the host or at the end of a step, norms are taken from its begin to its end: two ways
+to the same weights. Where they disagree, something else has set the weights meanwhile (a callback that swaps
+in averages, `set_weights`), and a snapshot is not the model that was training.
 """
 
 from __future__ import annotations
@@ -75,8 +75,9 @@ class WeightsAudit:
                     f"with {norm:.6g}: something else than the training set the weights between them"
                 )
                 doubts.append(Doubt(dataset, name.rsplit("/", 1)[1], reason))
-            # A step that was skipped moved nothing.
-            last.moved += float(move) if np.isfinite(move) else 0.0
+            if np.isnan(move) and np.isnan(norm):
+                continue  # nobody knows what that step did
+            last.moved += float(move) if np.isfinite(move) else np.inf
             last.rows += 1
         return doubts
 

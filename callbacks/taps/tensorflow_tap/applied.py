@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
 from ..columns import Column
 from .graphs import current_graph
-from .rings import Held
+from .rings import Cell, Held
 from .updates import norms
 
 LEARNING_RATE = "learning_rate"
@@ -66,23 +66,38 @@ def _rate_column(name: str) -> Column:
     return Column(f"{LEARNING_RATE}/{name}", "value", 1)
 
 
+Site = tuple[Column, tuple[str, ...], tuple[str, ...]]
+"""An application by its learning rate's column, the variables, and those of them that have norms."""
+
+
 @dataclass(frozen=True)
 class Application:
     """One application of an optimizer in a step.
 
     Args:
         rate: the column of its learning rate.
+        given: the variables that it was given gradients of.
         names: of the variables whose norms it has.
         learning_rate: a tensor.
         norms: `(names,)`; None where there are none.
-        happened: a tensor that says whether it was; None where that is sure.
+        site: where; None in the step's own graph.
+        times: a tensor that says how often it was applied there; once for sure in the step's own graph.
+        sites_before: how often, before this, the step had applied one at each site.
     """
 
     rate: Column
+    given: tuple[str, ...]
     names: tuple[str, ...]
     learning_rate: Any
     norms: Any
-    happened: Any = None
+    site: Site | None = None
+    times: Any = None
+    sites_before: Mapping[Site, Any] = field(default_factory=dict)
+
+    @property
+    def happened(self) -> Any:
+        """A tensor that says whether it was applied; None where that is sure."""
+        return None if self.times is None else self.times > 0
 
 
 class Sites:
@@ -94,26 +109,58 @@ class Sites:
 
     def __init__(self, strategy: Any) -> None:
         self._strategy = strategy
-        self._held: dict[tuple[Column, tuple[str, ...]], Held] = {}
+        self._held: dict[Site, Held] = {}
+        self._most: dict[tuple[str, ...], Cell] = {}  # the most gradients that a step gave each variable
 
     def write(self, found: Application) -> None:
         """Hold what one application found."""
-        site = (found.rate, found.names)
+        site = (found.rate, found.given, found.names)
         if site not in self._held:
             with tf.init_scope():
                 self._held[site] = Held(2 + len(found.names), self._strategy)
-        vector = [tf.stack([np.float32(1.0), found.learning_rate])]
+        held = self._held[site]
+        vector = [tf.stack([_times(held.read()) + 1.0, found.learning_rate])]
         vector += [found.norms] if found.names else []
-        self._held[site].write(tf.concat(vector, 0))
+        held.write(tf.concat(vector, 0))
 
     def take(self) -> list[Application]:
         """What this step found at each."""
         taken = []
-        for (rate, names), held in self._held.items():
+        for site, held in self._held.items():
             vector = held.take()
-            happened = tf.logical_not(tf.math.is_nan(vector[0]))
-            taken.append(Application(rate, names, vector[1], vector[2:] if names else None, happened))
+            norms = vector[2:] if site[2] else None
+            taken.append(Application(*site, vector[1], norms, site, _times(vector)))
         return taken
+
+    def times(self) -> dict[Site, Any]:
+        """How often the running step has applied one at each so far."""
+        return {site: _times(held.read()) for site, held in self._held.items()}
+
+    def count(self, found: Sequence[Application]) -> None:
+        """Count the gradients of each variable in one step, for `several`."""
+        names = tuple(dict.fromkeys(name for one in found for name in one.given))
+        if not names:
+            return
+        if names not in self._most:
+            with tf.init_scope():
+                self._most[names] = Cell(np.zeros(len(names), np.float32), self._strategy)
+        most = self._most[names].here
+        parts = [
+            (1.0 if one.times is None else one.times) * np.array([n in one.given for n in names], np.float32)
+            for one in found
+        ]
+        most.assign(tf.maximum(most.read_value(), tf.add_n([tf.convert_to_tensor(part) for part in parts])))
+
+    def several(self) -> list[str]:
+        """The variables that were given more than one gradient in any step so far."""
+        found: set[str] = set()
+        for names, most in self._most.items():
+            found |= {name for name, count in zip(names, most.numpy(), strict=True) if count > 1}
+        return sorted(found)
+
+
+def _times(vector: Any) -> Any:
+    return tf.where(tf.math.is_nan(vector[0]), np.float32(0.0), vector[0])
 
 
 class Applied:
@@ -144,9 +191,12 @@ class Applied:
         self._takes_rates = rates
         self._takes_norms = norms
         self._replicas = replicas
-        self._graph = current_graph()
+        self.graph = current_graph()
         self._found: list[Application] = []
-        self._given: list[tuple[int, str]] = []  # by graph
+
+    def handed_on(self, optimizer: Any) -> None:
+        """An optimizer hands on to another what it was given itself."""
+        self._take(Application(self._optimizers.column(optimizer), (), (), self._rate_of(optimizer), None))
 
     def applying(self, optimizer: Any, grads: Sequence[Any], variables: Sequence[Any]) -> dict[str, Any]:
         """An optimizer is about to be applied.
@@ -161,24 +211,32 @@ class Applied:
             summed = context.all_reduce("SUM", [gradient for _, gradient in given])
             given = [(v, g) for (v, _), g in zip(given, summed, strict=True)]
         gradients = {self._name_of(variable): gradient for variable, gradient in given}
-        self._given += [(id(current_graph()), name) for name in gradients]
         column = self._optimizers.column(optimizer)
-        names = tuple(gradients) if self._takes_norms else ()
-        rate = tf.convert_to_tensor(optimizer.learning_rate)
-        known = self._takes_rates and rate.shape.rank == 0
+        to = tuple(gradients)
+        names = to if self._takes_norms else ()
         measured = norms(list(gradients.values())) if names else None
         if names and (scale := optimizer.loss_scale_factor) is not None:
             measured = measured / tf.cast(scale, tf.float32)
-        found = Application(column, names, tf.cast(rate if known else np.nan, tf.float32), measured)
-        if current_graph() is self._graph:
-            self._found.append(found)
+        self._take(Application(column, to, names, self._rate_of(optimizer), measured))
+        return gradients
+
+    def _rate_of(self, optimizer: Any) -> Any:
+        rate = tf.convert_to_tensor(optimizer.learning_rate) if self._takes_rates else None
+        known = rate is not None and rate.shape.rank == 0
+        return tf.cast(rate if known else np.nan, tf.float32)
+
+    def _take(self, found: Application) -> None:
+        if current_graph() is self.graph:
+            self._found.append(replace(found, sites_before=self._sites.times()))
         else:
             self._sites.write(found)
-        return gradients
 
     def finish(self) -> None:
         """The step is over: take what was found in other graphs too."""
-        self._found += self._sites.take()
+        nested = self._sites.take()
+        self._found += nested
+        if nested:
+            self._sites.count(self._found)
 
     def rates(self) -> list[tuple[Column, list[Any]]]:
         """The learning rate of every optimizer that was applied; of one applied more than once, the last."""
@@ -195,27 +253,33 @@ class Applied:
 
     def norms(self, names: Sequence[str]) -> Any:
         """The norm of each variable's gradient, NaN without one; of several in a step the last."""
-        if len(self._found) == 1 and self._found[0].names == tuple(names):
-            return self._found[0].norms
+        found = [one for one in self._found if one.names]
+        if len(found) == 1 and found[0].names == tuple(names):
+            return found[0].norms
         nothing = tf.fill((len(names),), np.float32(np.nan))
-        whole = nothing
-        for one in self._found:
-            if not one.names:
-                continue
+        whole, own = nothing, [one for one in found if one.site is None]
+        for one in found:
             where = [one.names.index(name) if name in one.names else len(one.names) for name in names]
             spread = tf.gather(tf.concat([one.norms, nothing[:1]], 0), where)
-            has = tf.constant([name in one.names for name in names])
-            whole = tf.where(has if one.happened is None else has & one.happened, spread, whole)
+            has: Any = np.array([name in one.names for name in names])
+            if one.site is not None:
+                # What is applied at a site may come before what the step applies itself, or after.
+                before = [tf.constant(0.0)] * len(names)
+                for other in own:
+                    times = other.sites_before.get(one.site, tf.constant(0.0))
+                    before = [times if n in other.names else b for n, b in zip(names, before, strict=True)]
+                has = has & (one.times > tf.stack(before))
+            whole = tf.where(has, spread, whole)
         return whole
 
     @property
     def given_several(self) -> list[str]:
-        """The variables that were given more than one gradient in this step."""
-        # Of two branches one happens, and a function that TensorFlow traces twice is called once.
-        counts = Counter(self._given)
-        return sorted({name for (_, name), count in counts.items() if count > 1})
+        """The variables that were surely given more than one gradient in this step."""
+        # Of two branches one happens, and a function is traced once and called ever again: see `Sites`.
+        counts = Counter(name for one in self._found if one.times is None for name in one.given)
+        return sorted(name for name, count in counts.items() if count > 1)
 
     @property
     def once(self) -> bool:
         """Whether this step applies one optimizer once, whatever the numbers."""
-        return len(self._found) == 1 and self._found[0].happened is None
+        return len(self._found) == 1 and self._found[0].times is None

@@ -66,6 +66,10 @@ class Held:
         """Take this step's values."""
         self._vector.here.assign(vector)
 
+    def read(self) -> Any:
+        """This step's values so far."""
+        return self._vector.here.read_value()
+
     def write_part(self, start: int, values: Any) -> None:
         """Take this step's values from place `start` on."""
         self._vector.here[start : start + values.shape[0]].assign(values)

@@ -8,7 +8,7 @@ after every batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,8 +17,11 @@ import numpy as np
 import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 from numpy.typing import NDArray
 
+from tensorview_insitu.explain.walk import walk
+from tensorview_insitu.run import layout
 from tensorview_insitu.text.one_line import told
 
+from ...layers import LayerVariable
 from ...schedule import Schedule
 from ..columns import Column
 from ..tap import Drained, DrainedCopies, DrainedUpdates, Piece, Wanted
@@ -114,6 +117,7 @@ class TensorFlowTap:
             self._sampling.count(self._rings.steps_read)
         for name in sorted(self._not_updated - self._updated):
             self._note(f"{name} has no value of a batch: Keras prints it, but no train_step updates it")
+        self._note_several(self._sites.several())
         sources = ([self._initial] if self._initial is not None else []) + self._copies
         values = self._values(rows.columns)
         drained = Drained(
@@ -203,8 +207,7 @@ class TensorFlowTap:
             self.problems.append(problem)
 
     def _begin_step(self) -> _Step:
-        for update in self._updates:
-            update.begin_step()
+        self.unless_it_fails(_GRADIENTS, self._begin_updates)
         logs = None
         if self._wanted.metrics:
             logs = self.unless_it_fails(
@@ -220,25 +223,49 @@ class TensorFlowTap:
         )
         return _Step(self, logs, applied)
 
-    def before_apply(self, applied: Applied, optimizer: Any, grads: Sequence[Any], given: Any) -> None:
+    def _begin_updates(self) -> None:
+        if not self._allocated and self._is_built():
+            # Most likely these are the variables; it is sure when the first optimizer is applied.
+            with tf.init_scope():
+                self._updates = self._made_updates()
+        self._take_initial(())
+        for update in self._updates:
+            update.begin_step(self._step())
+
+    def _take_initial(self, set_by_step: Collection[int]) -> None:
+        if self._initial is None:
+            return
+        pieces, ring = self._initial
+        ring.write_once(tf.constant(self._wanted.steps_before, tf.int64), lambda: _row(pieces))
+        copied = {piece.dataset for piece in pieces}
+        names = [self._wanted.name_of(v) for v in self._model.variables if id(v) in set_by_step]
+        names = [n for n in names if "/" in n and layout.variable_dataset(*n.rsplit("/", 1)) in copied]
+        # The graph of a step that makes variables is traced once more, before it runs.
+        if names and tf.executing_eagerly():
+            self._note(
+                f"{_listed(names)} of step 0 are what the first step, which builds the model, had made of "
+                "them before it applied an optimizer"
+            )
+
+    def before_apply(self, step: _Step, optimizer: Any, grads: Sequence[Any], given: Any) -> None:
         """An optimizer is about to be applied."""
         # The first moment at which a model that is built by its first step has all its variables,
         # and the last before they change.
         if not self._allocated:
             with tf.init_scope():
                 self._allocate_for_updates()
-        if self._initial is not None:
-            pieces, ring = self._initial
-            ring.write_once(tf.constant(self._wanted.steps_before, tf.int64), lambda: _row(pieces))
+        self._take_initial(step.set_by_step)
+        for update in self._updates:
+            update.begin_late(self._step(), step.given.graph, step.set_by_step)
+            if names := update.set_before:
+                self._note(
+                    f"the update norms of {_listed(names)} are missing for the first step: it builds the "
+                    "model, and sets them before it applies an optimizer"
+                )
         variables = given if given is not None else optimizer._trainable_variables
-        gradients = applied.applying(optimizer, grads, variables)
+        gradients = step.given.applying(optimizer, grads, variables)
         for update in self._updates:
-            update.before(gradients, optimizer.loss_scale_factor, self._step())
-
-    def after_apply(self) -> None:
-        """It was applied."""
-        for update in self._updates:
-            update.after(self._step())
+            update.applying(gradients, optimizer.loss_scale_factor, self._step())
 
     def _after_step(self, step: _Step, logs: Any) -> None:
         found: list[tuple[Column, list[Any]]] = []
@@ -250,26 +277,30 @@ class TensorFlowTap:
         step.given.finish()
         self._optimizers.end_of_step(step.given)
         found += step.given.rates()
-        if several := step.given.given_several:
-            more = f" and {len(several) - _FEW} more" if len(several) > _FEW else ""
-            self._note(
-                f"the gradient norms of {', '.join(several[:_FEW])}{more} are those of the last of several "
-                "gradients in a step"
-            )
+        self._note_several(step.given.given_several)
         if self._wanted.metrics and not step.given.rates():
-            self._note("no learning rate is recorded by batch: train_step applies no Keras optimizer")
+            # A step that runs eagerly says nothing of the next.
+            self._note("no learning rate is recorded by batch where train_step applies no Keras optimizer")
         if self._rings is None:
             with tf.init_scope():
                 self._allocate()
         assert self._rings is not None
         at = self._step()
         others = [ring.write(at, partial(_row, pieces)) for pieces, ring in self._copies]
-        others += [update.write(at) for update in self._updates]
+        others += self.unless_it_fails(_GRADIENTS, lambda: [u.write(at) for u in self._updates]) or []
         ring = self._of_replicas or self._rings.ring(
             [column for column, _ in found], self._names_of_norms(step.given)
         )
         parts = self._parts(ring, found)
         self._rings.write(ring, parts, self._vector(ring, step.given), others)
+
+    def _note_several(self, names: Sequence[str]) -> None:
+        taken = [update for update in self._updates if update.taking != "update_norms"]
+        if not names or (self._wanted.gradient_norms is None and not taken):
+            return
+        self._note(
+            f"the gradient norms of {_listed(names)} are those of the last of several gradients in a step"
+        )
 
     def _names_of_norms(self, applied: Applied) -> tuple[str, ...]:
         if self._wanted.gradient_norms is None:
@@ -325,12 +356,24 @@ class TensorFlowTap:
             if self._sampling is not None:
                 self._sampling.settle(self._wanted.gradient_norms())
             self._norm_names = tuple(self._wanted.name_of(v) for v in self._model.trainable_variables)
+        self._updates = self._made_updates()
+
+    def _made_updates(self) -> list[Update]:
+        """One for each request that has variables; those that there are stay, where theirs are the same."""
         requests = [(request, request.select()) for request in self._wanted.updates]
-        self._updates = [
-            Update(request, variables, self._wanted.name_of, self._strategy)
-            for request, variables in requests
-            if variables
-        ]
+        made = []
+        for request, variables in requests:
+            for update in self._updates:
+                if update.request is request and _same_variables(update.variables, variables):
+                    made.append(update)
+                    break
+            else:
+                if variables:
+                    made.append(Update(request, variables, self._wanted.name_of, self._strategy))
+        return made
+
+    def _is_built(self) -> bool:
+        return bool(self._model.built) and all(layer.built for _, layer in walk(self._model))
 
     def _allocate(self) -> None:
         if not self._allocated:
@@ -367,7 +410,9 @@ class _Step:
     def __init__(self, tap: TensorFlowTap, logs: Logs | None, given: Applied) -> None:
         self.logs = logs
         self.given = given
+        self.set_by_step: set[int] = set()  # ids of the variables that it has given another value
         self._tap = tap
+        self._applying: list[Any] = []  # optimizers, each called by the one before
 
     def end(self) -> None:
         """The step has returned, or failed."""
@@ -375,10 +420,12 @@ class _Step:
 
     def added(self, variable: Any, value: Any) -> None:
         """`value` is about to be added to a variable."""
+        self.set_by_step.add(id(variable))
         self._of_metrics(lambda logs: logs.added(variable, value))
 
     def assigned(self, variable: Any) -> None:
         """A variable is about to be given another value."""
+        self.set_by_step.add(id(variable))
         self._of_metrics(lambda logs: logs.assigned(variable))
 
     def reset(self, metric: keras.metrics.Metric) -> None:
@@ -391,19 +438,35 @@ class _Step:
 
     def applying(self, optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any] | None) -> None:
         """An optimizer is about to be applied."""
-        if gradients:  # Keras passes over an empty list
-            self._tap.unless_it_fails(
-                _GRADIENTS, lambda: self._tap.before_apply(self.given, optimizer, gradients, variables)
-            )
+        handed_on = bool(self._applying)
+        self._applying.append(optimizer)
+        if not gradients:  # Keras passes over an empty list
+            return
+        if handed_on:
+            # What an optimizer hands on to another is no second gradient: train_step gave the first.
+            self._tap.unless_it_fails(_GRADIENTS, lambda: self.given.handed_on(optimizer))
+            return
+        self._tap.unless_it_fails(
+            _GRADIENTS, lambda: self._tap.before_apply(self, optimizer, gradients, variables)
+        )
 
     def applied(self, optimizer: Any) -> None:
-        """It was applied."""
-        self._tap.unless_it_fails(_GRADIENTS, self._tap.after_apply)
+        """It was applied, or failed."""
+        self._applying.pop()
 
     def _of_metrics(self, tell: Callable[[Logs], None]) -> None:
         logs = self.logs
         if logs is not None:
             self._tap.unless_it_fails(_METRICS, lambda: tell(logs))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return ", ".join(names[:_FEW]) + more
+
+
+def _same_variables(some: Sequence[LayerVariable], others: Sequence[LayerVariable]) -> bool:
+    return [id(v.variable) for v in some] == [id(v.variable) for v in others]
 
 
 def _table(count: int, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

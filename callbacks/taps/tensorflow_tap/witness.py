@@ -58,7 +58,7 @@ class Witness(Protocol):
         """An optimizer is about to be applied."""
 
     def applied(self, optimizer: Any) -> None:
-        """It was applied."""
+        """It was applied, or failed."""
 
 
 @contextlib.contextmanager
@@ -196,8 +196,8 @@ def _apply(apply: Callable[..., Any]) -> Callable[..., Any]:
             value = apply(self, grads, trainable_variables)
         finally:
             _end(outermost)
-        if outermost is not None:
-            _tell(lambda witness, optimizer: witness.applied(optimizer), self)
+            if outermost is not None:
+                _tell(lambda witness, optimizer: witness.applied(optimizer), self)
         return value
 
     return reporting
