@@ -12,6 +12,7 @@ import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
 from ..columns import Column
 from .graphs import current_graph
+from .rates import may_be_read
 from .rings import Cell, Held
 from .updates import norms
 
@@ -24,6 +25,23 @@ class Optimizers:
     def __init__(self) -> None:
         self._found: list[tuple[Any, str]] = []
         self._each_once = True
+        self._unread: dict[Column, bool] = {}
+
+    def may_be_read(self, optimizer: Any) -> bool:
+        """Whether reading an optimizer's learning rate changes nothing; found out once."""
+        column = self.column(optimizer)
+        if column not in self._unread:
+            self._unread[column] = not may_be_read(optimizer)
+        return not self._unread[column]
+
+    def unread(self, column: Column) -> bool:
+        """Whether this learning rate is not read, as that would change it."""
+        return self._unread.get(column, False)
+
+    @property
+    def not_read(self) -> list[str]:
+        """The optimizers whose learning rate is not read."""
+        return [name for _, name in self._found if self.unread(_rate_column(name))]
 
     @property
     def once_a_step(self) -> Any:
@@ -221,7 +239,8 @@ class Applied:
         return gradients
 
     def _rate_of(self, optimizer: Any) -> Any:
-        rate = tf.convert_to_tensor(optimizer.learning_rate) if self._takes_rates else None
+        reads = self._takes_rates and self._optimizers.may_be_read(optimizer)
+        rate = tf.convert_to_tensor(optimizer.learning_rate) if reads else None
         known = rate is not None and rate.shape.rank == 0
         return tf.cast(rate if known else np.nan, tf.float32)
 
@@ -245,7 +264,7 @@ class Applied:
             before = found.get(one.rate, np.float32(np.nan))
             sure = one.happened is None
             found[one.rate] = one.learning_rate if sure else tf.where(one.happened, one.learning_rate, before)
-        return [(column, [rate]) for column, rate in found.items()]
+        return [(column, [rate]) for column, rate in found.items() if not self._optimizers.unread(column)]
 
     def names(self, first: Sequence[str]) -> tuple[str, ...]:
         """The variables that have norms: `first`, and what else was given a gradient."""

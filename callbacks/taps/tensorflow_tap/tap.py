@@ -278,7 +278,12 @@ class TensorFlowTap:
         self._optimizers.end_of_step(step.given)
         found += step.given.rates()
         self._note_several(step.given.given_several)
-        if self._wanted.metrics and not step.given.rates():
+        for name in self._optimizers.not_read if self._wanted.metrics else ():
+            self._note(
+                f"the learning rate of {name} is not recorded by batch: its schedule counts how often it is "
+                "asked, and would go on otherwise"
+            )
+        if self._wanted.metrics and not step.given.rates() and not self._optimizers.not_read:
             # A step that runs eagerly says nothing of the next.
             self._note("no learning rate is recorded by batch where train_step applies no Keras optimizer")
         if self._rings is None:
