@@ -294,7 +294,7 @@ class QuantityIndex(TypedDict):
     name: str
     table: TableIndex
     range: Range
-    now: str
+    now: File
     array: str
 
 

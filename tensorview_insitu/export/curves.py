@@ -53,7 +53,7 @@ def export_tables(
     def write(name: str, read: Callable[[], pd.DataFrame], dataset: str) -> TableIndex | None:
         table = read()
         doubts = run.untrusted(dataset)
-        return write_table(target.folder, f"tables/{name}.csv", table, doubts) if len(table) else None
+        return write_table(target, f"tables/{name}.csv", table, doubts) if len(table) else None
 
     found = {}
     for name, read in {**recorded, "not_trusted": lambda: doubts_of(run)}.items():
@@ -180,9 +180,9 @@ def _write_now(target: Target, points: NDArray[Any], metric: str, epochs: pd.Dat
         before = np.flatnonzero(good[: i + 1])
         at = before[-1] if len(before) else np.flatnonzero(good)[0]
         name = f"now_{steps[at]:07d}.vtp"
-        if target.lacks(f"curves/{name}"):
-            one = slice(at, at + 1)
-            arrays = _arrays(points[one], metric, steps[one])
+        one = slice(at, at + 1)
+        arrays = _arrays(points[one], metric, steps[one])
+        if target.lacks(f"curves/{name}", points[one], arrays):
             write_poly_data(target.path(f"curves/{name}"), points[one], vertices=True, point_data=arrays)
         moments.append((float(points[i, 0]), float(steps[i]), name))
     return write_time_series(target, "curves/now.pvd", moments)
