@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tensorview_insitu import __version__
-from tensorview_insitu.export.curves import is_metric
+from tensorview_insitu.export.curves import has_lone, is_metric, validation_of
 from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.grids import as_tiles, write_tile_labels
 from tensorview_insitu.export.manifest import read_manifest
@@ -163,14 +163,17 @@ def _write_curves(
     columns: dict[str, pd.Series] = {}
     for number, (run, name, table) in enumerate(zip(runs, names, tables, strict=True)):
         doubts = run.untrusted(layout.EPOCH_SCALARS)
+        validation = validation_of(run, table)
         for column in [str(c) for c in table.columns if is_metric(str(c))]:
-            metric = column.removeprefix("val_")
+            metric = column.removeprefix("val_") if column in validation else column
             doubted = column in doubts
             key = array_name(f"{name}_{column}" + "_not_trusted" * doubted, {"epoch", *columns})
             columns[key] = table[column]
-            kind = "training" if metric == column else "validation"
+            kind = "validation" if column in validation else "training"
             index = found.setdefault(metric, {"name": metric, "columns": []})
-            index["columns"].append({"column": key, "run": number, "kind": kind, "untrusted": doubted})
+            index["columns"].append(
+                {"column": key, "run": number, "kind": kind, "untrusted": doubted, "lone": False}
+            )
     metrics = sorted(found.values(), key=lambda one: one["name"] != "loss")
     for index in metrics:
         index["columns"].sort(key=lambda one: (one["run"], one["kind"]))
@@ -179,6 +182,9 @@ def _write_curves(
         if lacking:
             parts.note(f"{index['name']} is not in {', '.join(lacking)}")
     joined = pd.DataFrame(columns).sort_index()
+    for one in [one for index in metrics for one in index["columns"]]:
+        # Of all epochs: those of other runs may lie between its own.
+        one["lone"] = has_lone(joined[one["column"]])
     # Of an epoch that several runs have, the steps of the first that has it.
     step_of = {
         float(epoch): float(step)

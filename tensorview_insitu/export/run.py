@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from tensorview_insitu import __version__
-from tensorview_insitu.export.curves import export_curve, export_tables, metrics_of, normalise
+from tensorview_insitu.export.curves import export_curve, export_tables, metrics_of, normalise, validation_of
 from tensorview_insitu.export.explanations import export_explanations
 from tensorview_insitu.export.feature_maps import export_feature_maps
 from tensorview_insitu.export.files import Target
@@ -167,7 +167,9 @@ def _export_parts(
     tables = export_tables(parts, run, target, recorded)
     doubts = run.untrusted(layout.EPOCH_SCALARS)
     no_metrics: list[MetricIndex] = []
-    metrics = parts.make("data/metrics", lambda: metrics_of(epochs, doubts), no_metrics)
+    metrics = parts.make(
+        "data/metrics", lambda: metrics_of(epochs, doubts, validation_of(run, epochs)), no_metrics
+    )
     curve = parts.make("curve", lambda: export_curve(run, target, metrics), None, files=_CURVE_FILES)
     gradients = parts.make(
         "gradient_norms",
