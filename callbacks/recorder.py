@@ -184,6 +184,8 @@ class InSituRecorder(keras.callbacks.Callback):
         self._status = FINISHED
         self._last_drain = 0.0
         self._pending_calls = 0
+        self._validation: set[str] = set()  # what Keras calls the metrics of a validation
+        self._validation_told: set[str] | None = None
         self._predicted = Predicted()
         if not self._given_up:
             living.register(self)
@@ -284,6 +286,7 @@ class InSituRecorder(keras.callbacks.Callback):
         if self._weights_audit is not None:
             self._weights_audit.begin_fit()
         self._described = False
+        self._validation, self._validation_told = set(), None
         self._built_before = self._built()
         if self._built_before:
             self._describe()
@@ -343,6 +346,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._note_state()
         due_by_step = self._probed_due_by_step()
         self._record_batches(epoch_end=True)
+        self._describe_validation()
         block = self._epoch_scalars(logs or {})
         step, epoch = self._clock.step, self._clock.epoch
         block.update(self._begun.copied(self._due_at_end_of(epoch), step))
@@ -373,6 +377,8 @@ class InSituRecorder(keras.callbacks.Callback):
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         """Record what a lone `evaluate` reports, and what the layers answer to the probe."""
         if self._training:
+            # An output may be called "val": only this tells its loss from that of a validation.
+            self._validation |= {f"val_{name}" for name in logs or {}}
             return
         known = self._numbers(logs or {}, layout.EVALUATE_SCALARS)
         if known:
@@ -708,6 +714,13 @@ class InSituRecorder(keras.callbacks.Callback):
             layers=described(self.model),
             left_out=left_out(self._begun),
         )
+
+    def _describe_validation(self) -> None:
+        if self._writer is not None and self._validation_told != self._validation:
+            # Of a run that is gone on with, what it had before stays.
+            told = {*self._writer.identity.get("validation", []), *self._validation}
+            self._writer.describe(validation=sorted(told))
+            self._validation_told = set(self._validation)
 
     def _probed_due_by_step(self) -> list[Asked]:
         # Before every batch: nothing is looked up or computed where there is nothing to take.

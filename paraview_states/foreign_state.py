@@ -8,11 +8,12 @@ is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+from tensorview_insitu.index import NoExportError
 from tensorview_insitu.loading.plain_file import ForeignFileError, inside, read_bytes, said, within
 from tensorview_insitu.loading.xml_tree import parse_xml, read_xml
 from tensorview_insitu.text.xml import fragment
@@ -126,6 +127,7 @@ def checked_state(state: Path, folder: Path, *, allow_code: bool = False) -> Che
     Raises:
         ForeignStateError: it holds what is not allowed; its text names it.
         ForeignFileError: it is no plain XML file of a bounded size, or a link leads out of the folder.
+        NoExportError: a file of the export that it draws is gone, or empty.
         NotXmlError: the path of the folder cannot stand in a state.
         OSError: it cannot be read.
     """
@@ -134,11 +136,13 @@ def checked_state(state: Path, folder: Path, *, allow_code: bool = False) -> Che
     if not allow_code:
         _refuse(state, list(dict.fromkeys(_foreign(root))))
     moved, missing = _relocate(root, folder)
+    _refuse_lacking(folder, [Path(name) for name in missing if Path(name).is_relative_to(folder)])
     if not allow_code:
         _refuse(state, [f"the file {said(name)!r}, which is not in {folder}" for name in missing])
         for collection in _files(root):
             if collection.suffix == ".pvd":
                 _check_collection(collection, folder)
+    _refuse_lacking(folder, _lacking(root, folder))
     return CheckedState(fragment(root, indent=None), moved)
 
 
@@ -251,6 +255,29 @@ def _found(name: str, folder: Path) -> Path | None:
     candidates = [Path(name)] if Path(name).is_relative_to(folder) else []
     candidates += [folder.joinpath(*parts[start:]) for start in range(len(parts))]
     return next((within(folder, file) for file in candidates if file.is_file()), None)
+
+
+def _lacking(root: Element, folder: Path) -> list[Path]:
+    """The files of the export that are gone or empty: ParaView would draw nothing, and not say so."""
+    lacking = []
+    for file in [file for file in _files(root) if file.is_relative_to(folder) and file.is_file()]:
+        if not file.stat().st_size:
+            lacking.append(file)
+        elif file.suffix == ".pvd":
+            names = [entry.get("file", "") for entry in read_xml(file, _MOST_BYTES).iter("DataSet")]
+            members = [inside(file.parent, name, file) for name in dict.fromkeys(names)]
+            lacking += [one for one in members if not one.is_file() or not one.stat().st_size]
+    return lacking
+
+
+def _refuse_lacking(folder: Path, lacking: Sequence[Path]) -> None:
+    if lacking:
+        first = said(lacking[0].relative_to(folder).as_posix())
+        more = f" and {len(lacking) - 1} more files" if len(lacking) > 1 else ""
+        raise NoExportError(
+            f"{folder} lacks {first}{more}, or holds it empty: nothing could be drawn of it. "
+            "Export the run again."
+        )
 
 
 def _check_collection(collection: Path, folder: Path) -> None:

@@ -64,13 +64,15 @@ class RunIndex(TypedDict):
 class MetricIndex(TypedDict):
     """One metric of the epochs: its columns as the tables have them, and what values they take.
 
-    `untrusted` are those of `training` and `validation` that are not to be trusted.
+    `untrusted` are those of `training` and `validation` that are not to be trusted; of `lone`, some values
+    have none beside them, and no line reaches them.
     """
 
     name: str
     training: str | None
     validation: str | None
     untrusted: list[str]
+    lone: list[str]
     range: Range
 
 
@@ -356,6 +358,7 @@ class ComparedColumnIndex(TypedDict):
     run: int
     kind: str
     untrusted: bool
+    lone: bool
 
 
 class ComparedMetricIndex(TypedDict):

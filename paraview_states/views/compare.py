@@ -63,6 +63,7 @@ def _curves(
             colour_maps.category(one["run"]),
             dashed=one["kind"] != "training",
             untrusted=one["untrusted"],
+            dots=one["lone"],
         )
         for one in metric["columns"]
     ]

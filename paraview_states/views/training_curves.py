@@ -59,11 +59,26 @@ def _raw(scene: Scene, source: Node, metric: MetricIndex, columns: list[str]) ->
     lines = []
     if metric["training"]:
         untrusted = "training" in doubts
-        lines.append(Line(metric["training"], "training", look.TRAINING, untrusted=untrusted))
+        lines.append(
+            Line(
+                metric["training"],
+                "training",
+                look.TRAINING,
+                untrusted=untrusted,
+                dots="training" in metric["lone"],
+            )
+        )
     if metric["validation"]:
         untrusted = "validation" in doubts
         lines.append(
-            Line(metric["validation"], "validation", look.VALIDATION, dashed=True, untrusted=untrusted)
+            Line(
+                metric["validation"],
+                "validation",
+                look.VALIDATION,
+                dashed=True,
+                untrusted=untrusted,
+                dots="validation" in metric["lone"],
+            )
         )
     look.draw_lines(view, source, "epoch", lines, others=_others(columns, lines))
     return view
@@ -76,7 +91,14 @@ def _normalised(
     view = look.chart(scene, f"{kind}, normalised{doubt}", x="epoch", y="share of its range")
     colours = [look.TRAINING, look.VALIDATION]
     lines = [
-        Line(column, metric["name"], colour, dashed=bool(number), untrusted=kind in metric["untrusted"])
+        Line(
+            column,
+            metric["name"],
+            colour,
+            dashed=bool(number),
+            untrusted=kind in metric["untrusted"],
+            dots=kind in metric["lone"],
+        )
         for number, (metric, colour) in enumerate(zip(metrics, colours, strict=False))
         if (column := _column(metric, kind))
     ]

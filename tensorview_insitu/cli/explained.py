@@ -18,6 +18,7 @@ from tensorview_insitu.explain.network import Explanation, Floats, Network, answ
 from tensorview_insitu.export.explanations import Explained, shares, write_explanation, write_grid
 from tensorview_insitu.export.files import Target
 from tensorview_insitu.export.image_data import write_image_data
+from tensorview_insitu.export.manifest import read_manifest
 from tensorview_insitu.index import Times, empty_index, write_index
 from tensorview_insitu.text.file_names import safe_names
 from tensorview_insitu.text.printable import printable
@@ -51,7 +52,8 @@ def write_explained(
     """
     from tensorview_insitu.paraview_states.states import write_states
 
-    target = Target(folder, fresh=True)
+    target = Target(folder, read_manifest(folder))
+    target.ledger.begin()
     stems = list(safe_names(f"{number} {path.stem}" for number, path in enumerate(paths)).values())
     for method, one in found.items():
         for stem, image, values in zip(stems, images, one.maps, strict=True):
@@ -70,7 +72,7 @@ def write_explained(
     ]
     sheet = folder / "contact_sheet.png"
     _write_sheet(sheet, grey, flat, captions)
-    _write_index(target, model, grey, found, flat, classes, probabilities)
+    target.ledger.finish(_write_index(target, model, grey, found, flat, classes, probabilities))
     states = write_states(folder, ["explanation_grid", "explanation"]).written
     return [sheet, *written, *(path for path in states if path.suffix == ".pvsm")]
 
@@ -178,7 +180,8 @@ def _write_index(
     flat: Mapping[str, Floats],
     classes: NDArray[np.int64],
     probabilities: Floats,
-) -> None:
+) -> str:
+    """Write index.json; its run id."""
     times: Times = {"epochs": [0.0], "steps": [0.0]}
     index = empty_index(
         {
@@ -213,3 +216,4 @@ def _write_index(
     ]
     index["explanation_grid"] = write_grid(target, shown)
     write_index(target.folder, index)
+    return index["run"]["run_id"]

@@ -69,11 +69,11 @@ def be_nice() -> None:
         os.nice(19)
 
 
-def follow(following: Following, say: Callable[[str], None]) -> int:
+def follow(following: Following, say: Callable[[str], None]) -> bool:
     """Follow a run until it is finished, or nothing has come for `wait` seconds.
 
     Returns:
-        How many pictures were made.
+        Whether every view could be drawn: false where the run finished without the data that one shows.
 
     Raises:
         NoParaViewError: it, or a display for it, is missing.
@@ -98,6 +98,8 @@ def follow(following: Following, say: Callable[[str], None]) -> int:
         seen: tuple[Any, ...] | None = None  # of what there are pictures
         last: tuple[Any, ...] | None = None
         last_epoch, told = 0, ""
+        lacks: dict[str, str] = {}  # by view, why there is no picture of it yet
+        warned: set[str] = set()
         stopped = time.monotonic()
         while True:
             now = _state(run)
@@ -108,7 +110,8 @@ def follow(following: Following, say: Callable[[str], None]) -> int:
                 if left_out:
                     say(f"no pictures of epochs {', '.join(map(str, left_out))}: the training is faster")
                 try:
-                    for job in _export(run, folder, following, images, times, Path(scratch)):
+                    jobs = _export(run, folder, following, images, times, Path(scratch), lacks, warned, say)
+                    for job in jobs:
                         view, state, moment, file = job
                         problem = painter.paint(state, following.size, moment, file.resolve())
                         if problem:
@@ -134,12 +137,14 @@ def follow(following: Following, say: Callable[[str], None]) -> int:
                 for view in following.views:
                     grow_movie(images, view, last=True)
                 say(f"{run.folder} is finished: {made} pictures in {images}")
-                return made
+                for view, why in lacks.items():
+                    say(f"no picture of {view}: {why}")
+                return not lacks
             if status == RUNNING:  # an epoch may take hours
                 stopped = time.monotonic()
             if time.monotonic() - stopped > following.wait:
                 say(f"nothing came from {run.folder} ({status or 'gone'}) for {following.wait:g} s")
-                return made
+                return True
             time.sleep(following.every if status == RUNNING else min(following.every, 1.0))
 
 
@@ -193,13 +198,20 @@ def _export(
     images: Path,
     times: list[tuple[int, float | None]],
     scratch: Path,
+    lacks: dict[str, str],
+    warned: set[str],
+    say: Callable[[str], None],
 ) -> list[tuple[str, Path, float, Path]]:
-    """Export what is new; `(view, state, time, file)` of the pictures to make."""
+    """Export what is new; `(view, state, time, file)` of the pictures to make.
+
+    `lacks` is told why there is no picture of a view; of `warned` is what has been said of the views already.
+    """
     from tensorview_insitu.cli.exported import ready_state
     from tensorview_insitu.export.run import export_run
     from tensorview_insitu.index import read_index
     from tensorview_insitu.paraview_states.impossible import ImpossibleViewError
     from tensorview_insitu.paraview_states.settings import Settings
+    from tensorview_insitu.paraview_states.states import write_states
     from tensorview_insitu.paraview_states.views import VIEWS
 
     if not times:
@@ -213,8 +225,14 @@ def _export(
     for view in following.views:
         try:
             scene = VIEWS[view](index, following.settings or Settings())
-        except ImpossibleViewError:  # its first epoch has not ended yet
+        except ImpossibleViewError as error:  # perhaps its first epoch has not ended yet
+            lacks[view] = str(error)
             continue
+        lacks.pop(view, None)
+        for line in write_states(folder, [view], following.settings).warnings():
+            if line not in warned:
+                say(line)
+                warned.add(line)
         state = ready_state(
             folder, view, scratch, settings=following.settings, allow_code=following.allow_code
         )

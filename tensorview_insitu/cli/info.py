@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import shutil
 import stat
 import sys
@@ -38,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     """Print it."""
     facts = gather(options.path)
     if options.json:
-        say_lines(json.dumps(facts, indent=1))
+        say_lines(json.dumps(_in_json(facts), indent=1, allow_nan=False))
     else:
         _print(facts)
     return 1 if facts["damaged"] else 0
@@ -64,13 +65,34 @@ def gather(path: str) -> dict[str, Any]:
         "status": opened.status,
         "steps": shapes.get(layout.STEPS, (0,))[0],
         "epochs": len(epochs),
-        # JSON has no NaN.
-        "last_epoch": {k: v if v == v else None for k, v in last.items()},
+        "last_epoch": last,
+        "diverged": _diverged(epochs),
         "bytes": sum(sizes),
         "files": len(sizes),
         "damaged": list(opened.damaged.values()),
         "datasets": {name: list(shape) for name, shape in shapes.items()},
     }
+
+
+def _in_json(value: Any) -> Any:
+    """The same; what JSON has no number for is null (NaN), or a text (`Infinity`, `-Infinity`)."""
+    if isinstance(value, dict):
+        return {key: _in_json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_json(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def _diverged(epochs: Any) -> list[str]:
+    """Since when the loss is not finite, where it is not in the end."""
+    values = epochs["loss"].tolist() if "loss" in epochs else []
+    if not values or math.isfinite(values[-1]):
+        return []
+    last_good = max((i for i, value in enumerate(values) if math.isfinite(value)), default=-1)
+    since = int(epochs["epoch"].iloc[last_good + 1])
+    return [f"loss is {values[-1]:g} in the end, and not finite since epoch {since}"]
 
 
 def _sizes(folder: Path) -> Iterator[int]:
@@ -96,11 +118,11 @@ def _print(facts: dict[str, Any]) -> None:
         + (f" of {planned}" * bool(planned))
         + " epochs"
     )
-    told = [
-        f"{k} {v:.4g}" for k, v in facts["last_epoch"].items() if k not in ("step", "epoch") and v is not None
-    ]
+    told = [f"{k} {v:.4g}" for k, v in facts["last_epoch"].items() if k not in ("step", "epoch")]
     if told:
         say(f"  last epoch  {', '.join(told)}")
+    for line in facts["diverged"]:
+        say(f"  diverged    {line}")
     say(f"  on disk     {facts['bytes'] / 1e6:.1f} MB in {facts['files']} file(s)")
     say("  recorded")
     for name, shape in facts["datasets"].items():

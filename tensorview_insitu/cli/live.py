@@ -29,7 +29,11 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--view", action="extend", nargs="+", metavar="V", help="default: dashboard")
     parser.add_argument("--every", type=float, default=5.0, metavar="SECONDS", help="between two looks")
     parser.add_argument(
-        "--epochs", type=int, default=0, metavar="N", help="a picture of every N-th epoch, by its number"
+        "--epochs",
+        type=int,
+        default=0,
+        metavar="N",
+        help="a picture of every N-th epoch, by its number (default: 0, whenever something is new)",
     )
     parser.add_argument("--images", metavar="DIR", help="where to (default: RUN/paraview/live)")
     parser.add_argument("--size", default="1280x720", metavar="WxH", help="in pixels (default: 1280x720)")
@@ -56,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.every > 0:
         raise ValueError(f"Expected --every to be a positive number of seconds. Received: {options.every}")
     if options.epochs < 0:
-        raise ValueError(f"Expected --epochs to be a positive number. Received: {options.epochs}")
+        raise ValueError(f"Expected --epochs to be a positive number, or 0. Received: {options.epochs}")
     views = [check_view(view) for view in options.view or ["dashboard"]]
     following = Following(
         path=Path(options.path),
@@ -72,8 +76,7 @@ def run(options: argparse.Namespace) -> int:
     if options.gui:
         return _window(following)
     be_nice()
-    follow(following, say)
-    return 0
+    return 0 if follow(following, say) else 1
 
 
 def _window(following: Any) -> int:

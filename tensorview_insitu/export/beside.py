@@ -63,7 +63,7 @@ def export_beside(
     folder.mkdir(parents=True, exist_ok=True)
     pairs = chosen_variables(run, layers)
     names = safe_names(f"{layer}/{variable}" for layer, variable in pairs)
-    parts = Parts(Target(folder, fresh=True), run)
+    parts = Parts(Target(folder), run)
     written = []
 
     def export(layer: str, variable: str, path: Path) -> ZeroCopyIndex:

@@ -12,12 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tensorview_insitu import __version__
-from tensorview_insitu.export.curves import is_metric
+from tensorview_insitu.export.curves import has_lone, is_metric, validation_of
 from tensorview_insitu.export.files import Target, finite_range, spread
 from tensorview_insitu.export.grids import as_tiles, write_tile_labels
+from tensorview_insitu.export.manifest import read_manifest
 from tensorview_insitu.export.parts import Parts
 from tensorview_insitu.export.pieces import cells_by_filter, grid_of, is_matrix
 from tensorview_insitu.export.poly_data import write_poly_data
+from tensorview_insitu.export.run import EXPORT_FOLDER, refuse_run_folder
 from tensorview_insitu.export.table import write_table
 from tensorview_insitu.export.tiles import Tiling
 from tensorview_insitu.export.time_series import times_of, write_time_series
@@ -25,13 +27,17 @@ from tensorview_insitu.index import (
     INDEX_FILE,
     ComparedLayerIndex,
     ComparedMetricIndex,
+    Index,
+    NoExportError,
     RunIndex,
     TableIndex,
     Times,
     empty_index,
+    read_index,
     write_index,
 )
 from tensorview_insitu.run import layout
+from tensorview_insitu.run.alone import alone_in
 from tensorview_insitu.run.reader import Run, Snapshots
 from tensorview_insitu.text.array_names import array_name
 from tensorview_insitu.text.file_names import safe_names
@@ -51,15 +57,45 @@ def export_comparison(runs: Sequence[Run], folder: Path, *, layers: Sequence[str
         The path of index.json.
 
     Raises:
-        ValueError: fewer than two runs, the same one twice, or a layer that they do not share.
+        ValueError: fewer than two runs, the same one twice, a layer that they do not share, or a folder that
+            is a run's, or holds the export of one.
         OSError: the folder cannot be written.
     """
     if len(runs) < 2:
         raise ValueError(f"Expected two runs or more. Received: {len(runs)}.")
     if len({run.identity["run_id"] for run in runs}) < len(runs):
         raise ValueError("Expected different runs. Received one of them twice.")
+    _check_place(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    target = Target(folder, fresh=True)
+    with alone_in(folder):
+        target = Target(folder, read_manifest(folder))
+        try:
+            target.ledger.begin()
+            index = _compare(runs, target, layers)
+            write_index(folder, index)
+            target.ledger.finish(index["run"]["run_id"])
+        finally:
+            target.ledger.close()
+    return folder / INDEX_FILE
+
+
+def _check_place(folder: Path) -> None:
+    """Raise where a comparison would take the place of a run, or of its export."""
+    refuse_run_folder(folder)
+    try:
+        is_run = read_index(folder)["comparison"] is None
+    except NoExportError:
+        # Of another version, or damaged: where it lies tells whose it is.
+        is_run = (folder / INDEX_FILE).exists() and (folder.parent / layout.RUN_FILE).exists()
+    if is_run or (folder.name == EXPORT_FOLDER and (folder.parent / layout.RUN_FILE).exists()):
+        raise ValueError(
+            f"{folder} is for the export of one run. Expected another folder for a comparison, such as "
+            f"{folder.parent / 'comparison' if folder.name != EXPORT_FOLDER else 'comparison'}."
+        )
+
+
+def _compare(runs: Sequence[Run], target: Target, layers: Sequence[str] | None) -> Index:
+    """Write all files, and give what index.json says of them."""
     parts = Parts(target)
     names = _different([run.name for run in runs])
     for run, name in zip(runs, names, strict=True):
@@ -103,8 +139,7 @@ def export_comparison(runs: Sequence[Run], folder: Path, *, layers: Sequence[str
     index["tables"] = {"comparison": table} if table is not None else {}
     index["failed"], index["notes"] = parts.failed, parts.notes
     index["comparison"] = {"runs": names, "metrics": metrics, "layers": compared}
-    write_index(folder, index)
-    return folder / INDEX_FILE
+    return index
 
 
 def _different(names: list[str]) -> list[str]:
@@ -128,14 +163,17 @@ def _write_curves(
     columns: dict[str, pd.Series] = {}
     for number, (run, name, table) in enumerate(zip(runs, names, tables, strict=True)):
         doubts = run.untrusted(layout.EPOCH_SCALARS)
+        validation = validation_of(run, table)
         for column in [str(c) for c in table.columns if is_metric(str(c))]:
-            metric = column.removeprefix("val_")
+            metric = column.removeprefix("val_") if column in validation else column
             doubted = column in doubts
             key = array_name(f"{name}_{column}" + "_not_trusted" * doubted, {"epoch", *columns})
             columns[key] = table[column]
-            kind = "training" if metric == column else "validation"
+            kind = "validation" if column in validation else "training"
             index = found.setdefault(metric, {"name": metric, "columns": []})
-            index["columns"].append({"column": key, "run": number, "kind": kind, "untrusted": doubted})
+            index["columns"].append(
+                {"column": key, "run": number, "kind": kind, "untrusted": doubted, "lone": False}
+            )
     metrics = sorted(found.values(), key=lambda one: one["name"] != "loss")
     for index in metrics:
         index["columns"].sort(key=lambda one: (one["run"], one["kind"]))
@@ -144,6 +182,9 @@ def _write_curves(
         if lacking:
             parts.note(f"{index['name']} is not in {', '.join(lacking)}")
     joined = pd.DataFrame(columns).sort_index()
+    for one in [one for index in metrics for one in index["columns"]]:
+        # Of all epochs: those of other runs may lie between its own.
+        one["lone"] = has_lone(joined[one["column"]])
     # Of an epoch that several runs have, the steps of the first that has it.
     step_of = {
         float(epoch): float(step)
@@ -153,7 +194,7 @@ def _write_curves(
     epochs = [float(epoch) for epoch in joined.index]
     times: Times = {"epochs": epochs, "steps": [step_of[epoch] for epoch in epochs]}
     joined = joined.reset_index(names="epoch")
-    return metrics, write_table(target.folder, "tables/comparison.csv", joined), times
+    return metrics, write_table(target, "tables/comparison.csv", joined), times
 
 
 def _shared_kernels(runs: Sequence[Run]) -> tuple[dict[str, str], list[str]]:

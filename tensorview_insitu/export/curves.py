@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from tensorview_insitu.export.time_series import write_time_series
 from tensorview_insitu.export.trust import doubts_of, marked
 from tensorview_insitu.index import CurveIndex, MetricIndex, Range, TableIndex
 from tensorview_insitu.run import layout
+from tensorview_insitu.run.errors import NotARunError
 from tensorview_insitu.run.reader import Run
 from tensorview_insitu.text.array_names import array_name
 from tensorview_insitu.text.percent import as_column
@@ -53,7 +55,7 @@ def export_tables(
     def write(name: str, read: Callable[[], pd.DataFrame], dataset: str) -> TableIndex | None:
         table = read()
         doubts = run.untrusted(dataset)
-        return write_table(target.folder, f"tables/{name}.csv", table, doubts) if len(table) else None
+        return write_table(target, f"tables/{name}.csv", table, doubts) if len(table) else None
 
     found = {}
     for name, read in {**recorded, "not_trusted": lambda: doubts_of(run)}.items():
@@ -80,20 +82,57 @@ def is_metric(column: str) -> bool:
     return column not in _NOT_METRICS and not column.startswith(_LEARNING_RATES)
 
 
-def metrics_of(epochs: pd.DataFrame, doubts: Collection[str] = ()) -> list[MetricIndex]:
+def validation_columns(
+    epochs: pd.DataFrame, batches: Collection[str] = (), recorded: Collection[str] | None = None
+) -> set[str]:
+    """The columns of the epochs that are of a validation: not all that begin with `val_`.
+
+    An output may be called `val`; then `val_loss` is the loss of a training.
+
+    Args:
+        epochs: the table.
+        batches: the columns of the batches, which are all of the training.
+        recorded: what Keras called the metrics of a validation; None in a run that does not tell.
+    """
+    named = [str(c) for c in epochs.columns if is_metric(str(c)) and str(c).startswith(_VALIDATION)]
+    of_training = {column.removeprefix("running/") for column in batches}
+    # A callback may add what it has computed of a validation. Only beside columns of the batches can it be
+    # told from an output's.
+    others = of_training or recorded is None
+    return {c for c in named if c in (recorded or ()) or (others and c not in of_training)}
+
+
+def validation_of(run: Run, epochs: pd.DataFrame) -> set[str]:
+    """The columns of a run's epochs that are of a validation."""
+    batches: Collection[str] = ()
+    with contextlib.suppress(NotARunError):  # the table is damaged, which is told elsewhere
+        batches = list(map(str, run.scalars("batch").columns))
+    return validation_columns(epochs, named_in(batches), run.identity.get("validation"))
+
+
+def named_in(columns: Collection[str]) -> list[str]:
+    """Those of the columns of the batches that are metrics."""
+    return [c for c in columns if is_metric(c) and c not in ("batch", "wall_time")]
+
+
+def metrics_of(
+    epochs: pd.DataFrame, doubts: Collection[str] = (), validation: Collection[str] | None = None
+) -> list[MetricIndex]:
     """The metrics of the epochs, loss first, each with its training and validation column in the table.
 
     Args:
         epochs: the table.
         doubts: the columns that are not to be trusted.
+        validation: the columns that are of a validation; None takes all that begin with `val_`.
     """
-    columns = [c for c in epochs.columns if is_metric(str(c))]
-    names = list(dict.fromkeys(c.removeprefix(_VALIDATION) for c in columns))
-    names.sort(key=lambda name: name != "loss")
+    columns = [str(c) for c in epochs.columns if is_metric(str(c))]
+    validation = validation_columns(epochs) if validation is None else validation
+    name_of = {c: c.removeprefix(_VALIDATION) if c in validation else c for c in columns}
+    names = sorted(dict.fromkeys(name_of.values()), key=lambda name: name != "loss")
     found: list[MetricIndex] = []
     for name in names:
-        of_kind = {"training": name, "validation": _VALIDATION + name}
-        held = {kind: column for kind, column in of_kind.items() if column in columns}
+        held = {"validation" if c in validation else "training": c for c in columns if name_of[c] == name}
+        held = dict(sorted(held.items()))
         in_file = {kind: as_column(marked(column, doubts)) for kind, column in held.items()}
         found.append(
             {
@@ -101,10 +140,21 @@ def metrics_of(epochs: pd.DataFrame, doubts: Collection[str] = ()) -> list[Metri
                 "training": in_file.get("training"),
                 "validation": in_file.get("validation"),
                 "untrusted": [kind for kind, column in held.items() if column in doubts],
+                "lone": [kind for kind, column in held.items() if has_lone(epochs[column])],
                 "range": finite_range(*(epochs[column] for column in held.values())),
             }
         )
     return found
+
+
+def has_lone(values: pd.Series) -> bool:
+    """Whether a finite value has none beside it, as where a validation is due every second epoch."""
+    return _has_lone(np.isfinite(values.to_numpy(np.float64)))
+
+
+def _has_lone(good: NDArray[np.bool_]) -> bool:
+    good = np.concatenate([[False], good, [False]])
+    return bool(np.any(good[1:-1] & ~good[:-2] & ~good[2:]))
 
 
 def export_curve(run: Run, target: Target, metrics: list[MetricIndex]) -> CurveIndex | None:
@@ -165,7 +215,7 @@ def _write_line(target: Target, file: str, points: NDArray[Any], metric: str, ep
     write_poly_data(
         target.path(file),
         points[good],
-        vertices=not pieces and bool(good.any()),
+        vertices=_has_lone(good),  # no line reaches a lone one
         lines=pieces,
         point_data=_arrays(points[good], metric, epochs["step"].to_numpy()[good]),
     )
@@ -180,9 +230,9 @@ def _write_now(target: Target, points: NDArray[Any], metric: str, epochs: pd.Dat
         before = np.flatnonzero(good[: i + 1])
         at = before[-1] if len(before) else np.flatnonzero(good)[0]
         name = f"now_{steps[at]:07d}.vtp"
-        if target.lacks(f"curves/{name}"):
-            one = slice(at, at + 1)
-            arrays = _arrays(points[one], metric, steps[one])
+        one = slice(at, at + 1)
+        arrays = _arrays(points[one], metric, steps[one])
+        if target.lacks(f"curves/{name}", points[one], arrays):
             write_poly_data(target.path(f"curves/{name}"), points[one], vertices=True, point_data=arrays)
         moments.append((float(points[i, 0]), float(steps[i]), name))
     return write_time_series(target, "curves/now.pvd", moments)

@@ -153,10 +153,11 @@ def write_explanation(
     for i in spread(moments, _MOST_TIMES):
         step, epoch = int(one.steps[i]), float(one.epochs[i])
         name, now = f"maps_{step:07d}.vti", f"now_{step:07d}.vtp"
-        if target.lacks(f"{folder}/{name}"):
+        if target.lacks(f"{folder}/{name}", one.maps[i]):
             arrays = {f"map_{s}": _upright(one.maps[i, s]) for s in range(samples)}
             write_image_data(target.path(f"{folder}/{name}"), cell_data=arrays)
-            corners = np.column_stack([np.full(4, epoch), frame])
+        corners = np.column_stack([np.full(4, epoch), frame])
+        if target.lacks(f"{folder}/{now}", corners):
             write_poly_data(target.path(f"{folder}/{now}"), corners, lines=[np.array([0, 1, 2, 3, 0])])
         files.append((epoch, float(step), name))
         frames.append((epoch, float(step), now))
@@ -174,7 +175,7 @@ def write_explanation(
         "volumes": [_write_volume(target, folder, one, s) for s in range(samples)] if moments > 1 else [],
         "now": write_time_series(target, f"{folder}/now.pvd", frames),
         "epoch_range": (float(one.epochs[0]), float(one.epochs[-1])),
-        "focus": write_table(target.folder, f"{folder}/focus.csv", plain, doubts),
+        "focus": write_table(target, f"{folder}/focus.csv", plain, doubts),
         "about": one.about,
         "times": times_of(files),
     }
@@ -243,13 +244,13 @@ def write_grid(target: Target, found: list[Explained]) -> ExplanationGridIndex:
     for i in spread(len(steps), _MOST_TIMES):
         step = int(steps[i])
         name = f"grid_{step:07d}.vti"
-        if target.lacks(f"explanations/{name}"):
-            picture = np.full((height, width), np.nan, np.float32)
-            for m, one in enumerate(kept, start=1):
-                at = int(np.searchsorted(one.steps, step, side="right")) - 1
-                for s in range(samples if at >= 0 else 0):  # none yet
-                    top, left = corners[s][m]
-                    picture[top : top + rows, left : left + columns] = shares(one.maps[at, s])
+        picture = np.full((height, width), np.nan, np.float32)
+        for m, one in enumerate(kept, start=1):
+            at = int(np.searchsorted(one.steps, step, side="right")) - 1
+            for s in range(samples if at >= 0 else 0):  # none yet
+                top, left = corners[s][m]
+                picture[top : top + rows, left : left + columns] = shares(one.maps[at, s])
+        if target.lacks(f"explanations/{name}", picture):
             write_image_data(target.path(f"explanations/{name}"), cell_data={"share": _upright(picture)})
         moments.append((epoch_of[step], float(step), name))
     size = 0.09 * columns

@@ -78,9 +78,10 @@ def _export_layer(target: Target, folder: str, layer: str, maps: Snapshots) -> F
         dead = np.flatnonzero((values[..., :shown] == 0).all(axis=(0, 1, 2)))
         dead_now = int((values == 0).all(axis=(0, 1, 2)).sum())
         name, outline = f"maps_{step:07d}.vti", f"dead_{step:07d}.vtp"
-        if target.lacks(f"{folder}/{name}"):
+        if target.lacks(f"{folder}/{name}", values):
             arrays = {f"sample_{s}": _picture(tiling, values[s, :, :, :shown]) for s in range(samples)}
             write_image_data(target.path(f"{folder}/{name}"), cell_data=arrays)
+        if target.lacks(f"{folder}/{outline}", dead, values.shape):
             points, lines = tiling.outlines(dead)
             write_poly_data(target.path(f"{folder}/{outline}"), points, lines=lines)
         moments.append((epoch, float(step), name))

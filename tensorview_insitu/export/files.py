@@ -3,44 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tensorview_insitu.export.manifest import Ledger, Manifest
 from tensorview_insitu.index import Range
 from tensorview_insitu.text.file_names import checked
 
 _MOST_TIMES = 1000
 
 
-@dataclass(frozen=True)
 class Target:
     """Where an export goes.
 
     Args:
         folder: the folder of index.json.
-        fresh: whether files of earlier exports must be written again: they are of another run, or
-            of another version of this package.
+        before: what an export before wrote there; None writes every file again.
     """
 
-    folder: Path
-    fresh: bool
+    def __init__(self, folder: Path, before: Manifest | None = None) -> None:
+        self.folder = folder
+        self.ledger = Ledger(folder, before)
 
-    def lacks(self, file: str) -> bool:
-        """Whether `file` has to be written; its folder is made."""
-        return self.fresh or not self.path(file).exists()
+    def lacks(self, file: str, *made_of: Any) -> bool:
+        """Whether `file` has to be written; its folder is made.
+
+        Args:
+            file: its path in the export.
+            made_of: all that its content depends on: arrays, dicts of them, names, numbers.
+        """
+        self.path(file)
+        return not self.ledger.keeps(file, *made_of)
 
     def path(self, file: str) -> Path:
-        """Where `file` lies; its folder is made.
+        """Where `file`, which this export writes, lies; its folder is made.
 
         Raises:
             ValueError: a part of it is no name that `safe_names` gives.
         """
         path = self.folder / checked(file)
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.ledger.note(file)
         return path
 
 

@@ -44,7 +44,7 @@ def export_gradient_norms(
     lines = pd.DataFrame(np.where(columns > 0, columns, np.nan), columns=pd.Index(variables))
     lines.insert(0, "step", column_steps)
     lines = lines[lines["step"] < steps[-1] + per_column]  # none to come
-    line_table = write_table(target.folder, "gradient_norms/lines.csv", lines, doubts)
+    line_table = write_table(target, "gradient_norms/lines.csv", lines, doubts)
     index: GradientNormsIndex = {
         "heat_map": heat_map,
         "lines": line_table["file"],
@@ -55,7 +55,7 @@ def export_gradient_norms(
         "steps_per_column": per_column,
         "gaps": bool(lines.isna().to_numpy().any()),
     }
-    long = write_table(target.folder, "tables/gradient_norms.csv", _tidy(table, variables, doubts))
+    long = write_table(target, "tables/gradient_norms.csv", _tidy(table, variables, doubts))
     if doubts:
         long["untrusted"] = {"norm" + MARK: "; ".join(f"{name}: {why}" for name, why in doubts.items())}
     return index, long

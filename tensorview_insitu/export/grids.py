@@ -99,7 +99,7 @@ class GridsWriter:
             self._ranges.append(finite_range(values))
             self._change_ranges.append(finite_range(change))
             name = f"grids_{step:07d}.vtp"
-            if self._target.lacks(f"{self._folder}/{name}"):
+            if self._target.lacks(f"{self._folder}/{name}", values, change, matrix):
                 write_poly_data(
                     self._target.path(f"{self._folder}/{name}"),
                     self._points,

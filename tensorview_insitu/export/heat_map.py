@@ -101,8 +101,8 @@ def write_now_lines(
     moments = []
     for i in spread(len(steps)):
         name = f"now_{steps[i]:07d}.vtp"
-        if target.lacks(f"{folder}/{name}"):
-            ends = np.array([[places[i], 0.0, 0.0], [places[i], 1.0, 0.0]])
+        ends = np.array([[places[i], 0.0, 0.0], [places[i], 1.0, 0.0]], np.float64)
+        if target.lacks(f"{folder}/{name}", ends):
             write_poly_data(target.path(f"{folder}/{name}"), ends, lines=[np.array([0, 1])])
         moments.append((float(epochs[i]), float(steps[i]), name))
     return write_time_series(target, f"{folder}/now.pvd", moments)

@@ -46,4 +46,4 @@ def export_kernel_table(
         )
     dataset = layout.variable_dataset(layer, variable)
     doubt = doubt_of_variables(run, {"weight": dataset})
-    return write_table(target.folder, file, pd.concat(frames), doubt), note
+    return write_table(target, file, pd.concat(frames), doubt), note

@@ -97,8 +97,11 @@ def _export_map(
     if not columns:
         return None
     shown = spread(len(numbers), _MOST_EPOCHS)
-    # Of a training that runs, the epochs to come are grey.
-    to_come = max(0, int(horizon_of(run).epochs) - int(numbers[-1])) if len(shown) == len(numbers) else 0
+    # Of a training that runs, the epochs to come are grey; as many as the map has room for, whatever
+    # `fit` or a stranger's run.json plans.
+    planned = int(horizon_of(run).epochs)
+    has_room = len(shown) == len(numbers) and planned <= _MOST_EPOCHS
+    to_come = max(0, planned - int(numbers[-1])) if has_room else 0
     extent = (float(numbers[0]) - 0.5, float(numbers[-1]) + to_come + 0.5)
     values = np.column_stack([table[name][shown] for name in columns]).astype(np.float32)
     values = np.pad(values, [(0, to_come), (0, 0)], constant_values=np.nan)

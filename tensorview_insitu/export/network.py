@@ -159,7 +159,7 @@ def export_network(target: Target, blocks: list[Block], norms: pd.DataFrame, of:
         for name, values in moving.items():
             ranges[name].append(finite_range(values) if np.isfinite(values).any() else (np.nan, np.nan))
         name = f"network_{step:07d}.vtp"
-        if target.lacks(f"network/{name}"):
+        if target.lacks(f"network/{name}", points, quads, fixed, moving):
             write_poly_data(
                 target.path(f"network/{name}"), points, quads=quads, cell_data={**fixed, **moving}
             )

@@ -58,7 +58,7 @@ def export_quantities(
     def export(name: str, file: str, array: str) -> QuantityIndex:
         table = run.quantity(name)
         doubts = run.untrusted(layout.quantity_dataset(name))
-        written = write_table(target.folder, file, table, doubts)
+        written = write_table(target, file, table, doubts)
         values = finite_range(*(table[column] for column in named_columns(table)))
         return {"name": name, "table": written, "range": values, "now": NOW, "array": array}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from tensorview_insitu import __version__
-from tensorview_insitu.export.curves import export_curve, export_tables, metrics_of, normalise
+from tensorview_insitu.export.curves import export_curve, export_tables, metrics_of, normalise, validation_of
 from tensorview_insitu.export.explanations import export_explanations
 from tensorview_insitu.export.feature_maps import export_feature_maps
 from tensorview_insitu.export.files import Target
@@ -18,11 +18,13 @@ from tensorview_insitu.export.horizon import horizon_of
 from tensorview_insitu.export.kernel_table import export_kernel_table
 from tensorview_insitu.export.layer import Exported, export_layer, variable_stems
 from tensorview_insitu.export.layer_health import export_layer_health
+from tensorview_insitu.export.manifest import MANIFEST_FILE, Options, read_manifest
 from tensorview_insitu.export.network import export_network
 from tensorview_insitu.export.parts import Parts
 from tensorview_insitu.export.quantities import export_quantities
 from tensorview_insitu.index import (
     INDEX_FILE,
+    Index,
     MetricIndex,
     NoExportError,
     RunIndex,
@@ -34,8 +36,10 @@ from tensorview_insitu.index import (
 )
 from tensorview_insitu.loading.plain_file import check_folder, within
 from tensorview_insitu.run import layout
+from tensorview_insitu.run.alone import alone_in
 from tensorview_insitu.run.errors import NotARunError, NotInRunError
 from tensorview_insitu.run.reader import Run
+from tensorview_insitu.run.state import state_of
 from tensorview_insitu.text.file_names import safe_names
 
 EXPORT_FOLDER = "paraview"
@@ -78,7 +82,8 @@ def export_run(
 ) -> Path:
     """Write a run as time-series VTK, CSV and index.json; live and crashed runs too.
 
-    Exporting again after more epochs writes only the files that are new.
+    Exporting again after more epochs writes only the files that are new, or would be written otherwise; what
+    only an export before wrote is taken away. So the folder then holds what an empty one would.
 
     Args:
         run: the run.
@@ -93,15 +98,44 @@ def export_run(
 
     Raises:
         NotInRunError: there is no such layer in the run, or nothing was recorded yet.
-        ValueError: `every` is not positive.
+        ValueError: `every` is not positive, or `folder` is that of a run.
         ForeignFileError: a link in an export that is there leads out of it.
         OSError: the folder cannot be written.
     """
     if every is not None and every < 1:
         raise ValueError(f"Expected every to be a positive int. Received: every={every}.")
     chosen = _chosen(run, layers)
+    options: Options = {
+        "layers": list(layers) if layers is not None else None,
+        "every": every,
+        "skip_damaged": run.skips_damaged,
+    }
+    source = state_of(run)  # what comes while it is read is for the next export
+    run_id: str = run.identity["run_id"]
     run, problem = _with_readable_epochs(run)
-    target = _target(run, Path(folder) if folder is not None else None)
+    place = _checked_folder(run, Path(folder) if folder is not None else None)
+    with alone_in(place):
+        target = _target(place, run_id)
+        try:
+            target.ledger.begin()
+            index = _export_parts(run, target, chosen, layers, every, problem, progress)
+            write_index(place, index)
+            target.ledger.finish(run_id, source, options)
+        finally:
+            target.ledger.close()
+    return place / INDEX_FILE
+
+
+def _export_parts(
+    run: Run,
+    target: Target,
+    chosen: dict[str, list[str]],
+    layers: Sequence[str] | None,
+    every: int | None,
+    problem: str,
+    progress: Callable[[int, int], None],
+) -> Index:
+    """Write all files, and give what index.json says of them."""
     parts = Parts(target, run)
     for sentence in run.identity.get("missing", []):
         parts.note(sentence)
@@ -133,7 +167,9 @@ def export_run(
     tables = export_tables(parts, run, target, recorded)
     doubts = run.untrusted(layout.EPOCH_SCALARS)
     no_metrics: list[MetricIndex] = []
-    metrics = parts.make("data/metrics", lambda: metrics_of(epochs, doubts), no_metrics)
+    metrics = parts.make(
+        "data/metrics", lambda: metrics_of(epochs, doubts, validation_of(run, epochs)), no_metrics
+    )
     curve = parts.make("curve", lambda: export_curve(run, target, metrics), None, files=_CURVE_FILES)
     gradients = parts.make(
         "gradient_norms",
@@ -200,8 +236,7 @@ def export_run(
         "failed": parts.failed,
         "notes": parts.notes,
     }
-    write_index(target.folder, index)
-    return target.folder / INDEX_FILE
+    return index
 
 
 def _with_readable_epochs(run: Run) -> tuple[Run, str]:
@@ -229,6 +264,8 @@ def _chosen(run: Run, layers: Sequence[str] | None) -> dict[str, list[str]]:
         if name not in held:
             raise NotInRunError(f'No layer "{name}" in this run. It holds: {", ".join(held) or "none yet"}.')
     if not run.datasets():
+        if run.damaged:
+            raise NotARunError(next(iter(run.damaged.values())))
         raise NotInRunError(f"Nothing was recorded in {run.folder} yet. Try again after the first epoch.")
     return held if layers is None else {name: held[name] for name in layers}
 
@@ -247,21 +284,42 @@ def _ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
-def _target(run: Run, given: Path | None) -> Target:
+def _checked_folder(run: Run, given: Path | None) -> Path:
+    """The folder to export into; it is made."""
     folder = given or within(run.folder, run.folder / EXPORT_FOLDER)
+    refuse_run_folder(folder)
     if given is None or (folder / INDEX_FILE).is_file():
         check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def refuse_run_folder(folder: Path) -> None:
+    """Raise where an index.json would lie beside a run.json: which of the two is meant could not be told.
+
+    Raises:
+        ValueError: with the way out.
+    """
+    if (folder / layout.RUN_FILE).exists():
+        raise ValueError(
+            f"{folder} is the folder of a run. Expected a folder for an export, such as "
+            f"{folder / EXPORT_FOLDER}."
+        )
+
+
+def _target(folder: Path, run_id: str) -> Target:
+    """The folder with what an export of the same run, by the same version, left there."""
+    before = read_manifest(folder)
     try:
-        index = read_index(folder)
-        is_other = index["run"]["run_id"] != run.identity["run_id"]
-        # Another version of this package may have written the same files otherwise.
-        fresh = is_other or index["made_by"] != __version__
-        if is_other:  # what this run has not would stay as if it were of this one
-            Parts(Target(folder, fresh)).remove(_ALL_FILES)
+        of_run: str | None = read_index(folder)["run"]["run_id"]
     except NoExportError:
-        fresh = True
-    return Target(folder, fresh)
+        of_run = before["run_id"] if before is not None else None
+    if of_run is not None and (of_run != run_id or before is None or before["run_id"] != run_id):
+        # Nothing says of what its files were made; and until the new index is written, the old one
+        # must not speak of new files.
+        Parts(Target(folder)).remove([*_ALL_FILES, INDEX_FILE, MANIFEST_FILE])
+        before = None
+    return Target(folder, before)
 
 
 def _export_layers(

@@ -48,7 +48,7 @@ def export_sheets(
     lines = [np.arange(filters) + c * filters for c in range(cells)]
     for i in shown:
         file = f"{base}_{steps[i]:07d}.vtp"
-        if target.lacks(file):
+        if target.lacks(file, array, values[i], epochs[i]):
             _write(target, file, array, values[i : i + 1], epochs[i : i + 1], lines=lines)
         moments.append((float(epochs[i]), float(steps[i]), file.rsplit("/", 1)[1]))
     return {

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from tensorview_insitu.export.files import Target
 from tensorview_insitu.export.trust import mark_columns, marked
 from tensorview_insitu.index import TableIndex
 from tensorview_insitu.run.publish import publish
-from tensorview_insitu.text.file_names import checked
 from tensorview_insitu.text.percent import as_cell, as_column, from_column
 
 _CLOCK = ("step", "epoch", "batch", "wall_time")
 
 
 def write_table(
-    folder: Path, file: str, table: pd.DataFrame, doubts: Mapping[str, str] | None = None
+    target: Target, file: str, table: pd.DataFrame, doubts: Mapping[str, str] | None = None
 ) -> TableIndex:
     """Write `table`, unless the file holds just that already; say what it holds.
 
@@ -25,7 +25,7 @@ def write_table(
     that none of them is a formula to a spreadsheet; `read_table` gives them back.
 
     Args:
-        folder: of the export.
+        target: the export.
         file: its path in that.
         table: what is written.
         doubts: by column, why it is not to be trusted: its header says so, `loss (not trusted)`.
@@ -38,8 +38,7 @@ def write_table(
     for column in safe.columns[[not pd.api.types.is_numeric_dtype(t) for t in safe.dtypes]]:
         safe[column] = safe[column].map(lambda text: as_cell(str(text)))
     data = safe.to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
-    path = folder / checked(file)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = target.path(file)
     if not path.exists() or path.read_bytes() != data:
         publish(path, data)
     return {

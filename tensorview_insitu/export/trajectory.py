@@ -101,7 +101,7 @@ class Trajectory:
                 point_data={key: value[i : i + 1] for key, value in everything.items()},
             )
             moments.append((float(epochs[i]), float(steps[i]), name))
-        table = write_table(self._target.folder, f"{self._folder}/movement.csv", self._table())
+        table = write_table(self._target, f"{self._folder}/movement.csv", self._table())
         return {
             "path": f"{self._folder}/path.vtp",
             "now": write_time_series(self._target, f"{self._folder}/path_now.pvd", moments),

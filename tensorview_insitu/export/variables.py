@@ -36,7 +36,7 @@ class VariableWriter:
         names = self._names(values.shape[2])
         for values_then, step, epoch in zip(values, snapshots.steps, snapshots.epochs, strict=True):
             name = f"{self._stem}_{step:07d}.vti"
-            if self._target.lacks(f"{self._folder}/{name}"):
+            if self._target.lacks(f"{self._folder}/{name}", names, grid, values_then):
                 boxes = values_then.reshape(
                     -1, across, *values_then.shape[1:]
                 )  # row, column, channel, filter

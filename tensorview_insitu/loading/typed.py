@@ -57,11 +57,9 @@ def check_types(value: Any, declared: Any, check_named: Callable[[str, str], Non
 
 def _check_plain(value: Any, declared: Any, where: str) -> None:
     if declared is float:
-        fits = (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and abs(value) < _LARGEST * 2.0**900
-        )
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        # A whole number of JSON may be larger than any float.
+        fits = fits and (isinstance(value, float) or abs(value) < 2**1023)
         _require(fits and math.isfinite(value), "a number", value, where)
     elif declared is int:
         fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST

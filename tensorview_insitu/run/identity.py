@@ -89,6 +89,8 @@ class Known(Written, total=False):
     steps_per_epoch: int | None
     planned_epochs: int | None
     layers: list[Layer]
+    left_out: dict[str, str]
+    validation: list[str]
     thinned: list[str]
     resumed: list[Resumed]
     dropped_rows: dict[str, int]

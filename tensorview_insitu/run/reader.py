@@ -100,6 +100,11 @@ class Run:
         return cls(folder, skip_damaged=skip_damaged)
 
     @property
+    def skips_damaged(self) -> bool:
+        """Whether what cannot be read is passed over."""
+        return self._skips
+
+    @property
     def identity(self) -> dict[str, Any]:
         """run.json: run_id, created, status, layers, packages, what is missing, ..."""
         return read_identity(self.folder)

@@ -164,6 +164,12 @@ class RunWriter:
         before = {key: value for key, value in identity.items() if key not in ("ended", "error")}
         return {**before, **new, **kept, "resumed": [*identity.get("resumed", []), event]}
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What run.json says, or is about to."""
+        with self._condition:
+            return dict(self._identity)
+
     def describe(self, **facts: Any) -> None:
         """Add to run.json: the model, its layers, the status, ..."""
         with self._condition:

@@ -6,7 +6,7 @@ import pytest
 from reading import read_collection, read_image, read_poly
 
 from tensorview_insitu.export.collection import write_collection
-from tensorview_insitu.export.files import every_nth, finite_range, spread
+from tensorview_insitu.export.files import Target, every_nth, finite_range, spread
 from tensorview_insitu.export.image_data import write_image_data
 from tensorview_insitu.export.poly_data import grid_quads, write_poly_data
 from tensorview_insitu.export.table import read_table, write_table
@@ -70,7 +70,7 @@ def test_a_collection_keeps_real_times_and_any_file_name(tmp_path):
 
 def test_a_table_keeps_all_digits_and_nan(tmp_path):
     table = pd.DataFrame({"loss": [0.1 + 0.2, np.nan, -1e-300], "layer": ["=1+1", "a,b", "-x"]})
-    index = write_table(tmp_path, "t.csv", table)
+    index = write_table(Target(tmp_path), "t.csv", table)
     back = pd.read_csv(tmp_path / "t.csv")
     pd.testing.assert_series_equal(back["loss"], table["loss"])
     # A spreadsheet must not take a name for a formula.

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tensorview_insitu.export.files import Target
 from tensorview_insitu.export.table import write_table
 from tensorview_insitu.export.xdmf import export_xdmf
 from tensorview_insitu.run.layout import variable_dataset
@@ -67,7 +68,7 @@ def test_hostile_names_run_nothing_and_are_drawn(start, ending, pvpython, tmp_pa
 def test_a_column_is_called_the_same_in_paraview_and_in_the_index(pvpython, tmp_path):
     names = list(dict.fromkeys([*texts(0, "x"), "a\\b", 'x"\\', "\\,"]))
     table = pd.DataFrame(np.arange(2.0 * len(names)).reshape(2, -1), columns=names)
-    index = write_table(tmp_path, "table.csv", table)
+    index = write_table(Target(tmp_path), "table.csv", table)
     pvpython("read_table.py", tmp_path / "table.csv", tmp_path / "read.json")
     read = json.loads((tmp_path / "read.json").read_text())
     assert list(read) == index["columns"]

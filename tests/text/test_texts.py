@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorview_insitu.paraview_states.written import as_drawn, in_braces
 
+from tensorview_insitu.export.files import Target
 from tensorview_insitu.export.table import read_table, write_table
 from tensorview_insitu.run.layout import escaped, unescaped
 from tensorview_insitu.text.array_names import array_name, checked
@@ -64,7 +65,7 @@ def test_a_name_in_a_table_is_no_formula_and_is_given_back(text):
 def test_pandas_reads_back_the_names_that_were_written(text, tmp_path):
     texts = [text, "plain", "b"]
     table = pd.DataFrame({"number": [1, 2, 3], text: [0.1 + 0.2, float("nan"), -1.0], "layer": texts})
-    index = write_table(tmp_path, "t.csv", table)
+    index = write_table(Target(tmp_path), "t.csv", table)
     pd.testing.assert_frame_equal(read_table(tmp_path / "t.csv"), table)
     raw = pd.read_csv(tmp_path / "t.csv")
     assert list(raw.columns) == index["columns"] and raw.shape == (3, 3)
