@@ -17,6 +17,11 @@ from tensorview_insitu.run import layout
 from .taps.columns import Column
 
 _SLACK = 64  # spacings of float32: sums in another order
+_ROWS_EPSILON = float(np.finfo(np.float32).eps)
+
+_Key = tuple[
+    str, str
+]  # a column's name, and that in the run: of two metrics one may be called as the other's
 
 
 @dataclass(frozen=True)
@@ -70,19 +75,35 @@ class _Account:
         if np.isinf(value) or np.isinf(reported):
             return value == reported
         # A sum of n numbers is off by n roundings at the most, each of the size of what was summed.
-        tolerance = self.column.epsilon * (_SLACK + self.rows)
+        # Keras may sum in another precision than the rows have, which are float32.
+        tolerance = max(self.column.epsilon, _ROWS_EPSILON) * (_SLACK + self.rows)
         scale = max(abs(value), abs(reported))
         if self.column.kind == "mean" and self.sums.size and self.sums[1]:
             scale = max(scale, float(self.sizes[0] / abs(self.sums[1])))
-        return abs(value - reported) <= tolerance * scale
+        off = abs(value - reported)
+        return off <= tolerance * scale or off <= tolerance * scale + self._rounding(tolerance)
+
+    def _rounding(self, tolerance: float) -> float:
+        """How far a result is off at the most, when every sum in it is off by its rounding."""
+        if self.column.kind != "result" or self.column.finish is None:
+            return 0.0
+        exact, total = self.value(), 0.0
+        for place, size in enumerate(self.sizes):
+            moved = []
+            for sign in (-1, 1):
+                sums = self.sums.copy()
+                sums[place] += sign * tolerance * size
+                moved.append(abs(self.column.finish([float(part) for part in sums]) - exact))
+            total += max((one for one in moved if np.isfinite(one)), default=0.0)
+        return total
 
 
 class Audit:
     """Adds up rows over an epoch, and compares."""
 
     def __init__(self) -> None:
-        self._epoch: dict[str, _Account] = {}
-        self._fit: dict[str, _Account] = {}
+        self._epoch: dict[_Key, _Account] = {}
+        self._fit: dict[_Key, _Account] = {}
         self._complete = True
         self._steps = 0
         self._begun = 0
@@ -118,7 +139,8 @@ class Audit:
         """Rows of one column, in order: `(rows, width)`."""
         if len(parts):
             for accounts in (self._epoch, self._fit):
-                accounts.setdefault(column.recorded_name, _Account(column)).add(parts)
+                key = (column.name, column.recorded_name)
+                accounts.setdefault(key, _Account(column)).add(parts)
 
     def compare(self, reported: Mapping[str, float], epoch: int) -> list[Doubt]:
         """Hold the epoch's rows against what Keras reports of it.
@@ -128,9 +150,9 @@ class Audit:
             epoch: its number.
         """
         doubts = []
-        for name, account in self._epoch.items() if self._complete else ():
+        for key, account in self._epoch.items() if self._complete else ():
             keras = reported.get(account.column.name)
-            if keras is not None and (doubt := self._doubt(name, account, keras, epoch)) is not None:
+            if keras is not None and (doubt := self._doubt(key, account, keras, epoch)) is not None:
                 doubts.append(doubt)
         return doubts
 
@@ -149,13 +171,15 @@ class Audit:
             )
         if updates is not None and self._updates is not None:
             done = updates - self._updates
-            if done != self._steps:
+            # Every step that is recorded counts: where there are fewer, something has set the counter.
+            if done > self._steps:
                 found.append(
-                    f"in epoch {epoch} the optimizer did {done} updates, of which {self._steps} are recorded"
+                    f"in epoch {epoch} the optimizer's count of updates went on by {done}, while "
+                    f"{self._steps} steps are recorded"
                 )
         return found
 
-    def _doubt(self, name: str, account: _Account, keras: float, epoch: int) -> Doubt | None:
+    def _doubt(self, key: _Key, account: _Account, keras: float, epoch: int) -> Doubt | None:
         column = account.column
         if column.kind in ("value", "running"):
             if account.agrees(account.last, keras):
@@ -170,7 +194,15 @@ class Audit:
         mean = account.value()
         if account.agrees(mean, keras):
             return None
-        if self._fit[name].agrees(self._fit[name].value(), keras):
+        whole = self._fit[key]
+        if column.began_used and whole.rows == account.rows:
+            return Doubt(
+                layout.EPOCH_SCALARS,
+                column.name,
+                f"Keras reported {keras:.6g} for epoch {epoch}, which holds what the metric had been told "
+                f"before this fit: nothing reset it (the epoch's batches give {mean:.6g})",
+            )
+        if whole.agrees(whole.value(), keras):
             return Doubt(
                 layout.EPOCH_SCALARS,
                 column.name,
@@ -186,6 +218,6 @@ class Audit:
             )
         return Doubt(
             layout.BATCH_SCALARS,
-            name,
+            column.recorded_name,
             f"the batches of epoch {epoch} give {mean:.6g}, but Keras reported {keras:.6g}",
         )

@@ -22,10 +22,11 @@ _OF_MANY = first_then(50, every=10)
 class GradientNorms(Quantity):
     """L2 norm of the gradient of every trainable variable, from the training's own backward pass.
 
-    They are taken before clipping and without the loss scale. A skipped step is a row of NaN. Every gradient
-    is read once more for it: 0.4 to 0.8 ms per million parameters on a CPU, which shows where a model is
-    large and its images are small. Where not every batch of a large model is wanted, a second train function
-    is traced that does without them.
+    They are those that `train_step` hands to the optimizer: before the optimizer's own `clipnorm`,
+    `clipvalue` and `global_clipnorm`, and without the loss scale; but a `train_step` that clips them itself
+    hands over clipped ones. A skipped step is a row of NaN. Every gradient is read once more for it: 0.4 to
+    0.8 ms per million parameters on a CPU, which shows where a model is large and its images are small. Where
+    not every batch of a large model is wanted, a second train function is traced that does without them.
 
     Args:
         every: `"batch"`, `"epoch"` (the last batch of each), a number of batches, or a schedule. None is

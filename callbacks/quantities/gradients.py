@@ -17,7 +17,7 @@ from .quantity import UpdateQuantity
 class FilterGradientNorms(UpdateQuantity):
     """The L2 norm of the loss's gradient for every filter of every kernel.
 
-    As `GradientNorms`: before clipping, without the loss scale; a skipped step is NaN.
+    As `GradientNorms`: as handed to the optimizer, without the loss scale; a skipped step is NaN.
 
     Args:
         every: `"batch"`, a number of batches, or a schedule by steps.

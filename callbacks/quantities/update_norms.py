@@ -14,7 +14,9 @@ from .quantity import UpdateQuantity
 class UpdateNorms(UpdateQuantity):
     """The L2 norm of every trainable variable's change in a step, and of the variable before it.
 
-    Both are recorded, not their ratio: a bias that begins at zero has none.
+    The change is that of the whole step, whoever makes it: the optimizer, several, or `train_step` itself (a
+    decay, a clip, an average). A step that is skipped moves nothing: 0. Both are recorded, not their ratio: a
+    bias that begins at zero has none.
 
     Args:
         every: `"batch"`, a number of batches, or a schedule by steps. At every batch it costs a copy of

@@ -26,6 +26,7 @@ class Column:
         width: how many numbers the ring keeps of it.
         finish: gives the value of a state, summed over several steps.
         epsilon: the relative spacing of the numbers that Keras sums it in.
+        began_used: whether its metric had been told something before the first step.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Column:
     width: int
     finish: Callable[[Sequence[float]], float] | None = field(default=None, compare=False)
     epsilon: float = field(default=float(np.finfo(np.float32).eps), compare=False)
+    began_used: bool = field(default=False, compare=False)
 
     @property
     def recorded_name(self) -> str:

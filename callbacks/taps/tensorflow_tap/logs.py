@@ -42,6 +42,15 @@ class Nested:
         self._strategy = strategy
         self._cells: dict[int, tuple[Any, Cell]] = {}
         self._results: list[tuple[keras.metrics.Metric, str | None]] = []
+        self._assigned: dict[int, Any] = {}
+
+    def assigned(self, variable: Any) -> None:
+        """A variable is given another value in there."""
+        self._assigned[id(variable)] = variable
+
+    def assigns(self, variable: Any) -> bool:
+        """Whether it is given another value in there."""
+        return id(variable) in self._assigned
 
     @property
     def said_results(self) -> bool:
@@ -91,15 +100,26 @@ class Logs:
         nested: what functions inside its steps add.
         replicas: how many train together.
         note: takes what could not be done.
+        first: whether it is the first step of all.
     """
 
-    def __init__(self, model: Any, nested: Nested, replicas: int, note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        model: Any,
+        nested: Nested,
+        replicas: int,
+        note: Callable[[str], None],
+        *,
+        first: bool = False,
+    ) -> None:
         self._model = model
         self._nested = nested
         self._replicas = replicas
         self._note = note
         self.not_updated: list[str] = []  # what the step returns of a metric that it does not update
         self._graph = current_graph()
+        self._first = first
+        self._used: set[int] = set()  # variables that held something before the first step
         self._added: dict[int, list[Any]] = {}
         self._assigned: set[int] = set()
         self._results: list[Result] = []
@@ -117,7 +137,9 @@ class Logs:
     def added(self, variable: Any, value: Any) -> None:
         """`value` is about to be added to a variable."""
         if variable.shape != () or not keras.backend.is_float_dtype(variable.dtype):
-            return  # no metric's mean
+            self.assigned(variable)  # a count, or a vector: no metric's mean
+            return
+        self._look_whether_used(variable)
         if current_graph() is self._graph:
             self._alive.append(variable)
             self._added.setdefault(id(variable), []).append(value)
@@ -128,12 +150,26 @@ class Logs:
         """A variable is about to be given another value."""
         self._alive.append(variable)
         self._assigned.add(id(variable))
+        if current_graph() is not self._graph:
+            self._nested.assigned(variable)
+
+    def _look_whether_used(self, variable: Any) -> None:
+        """Whether it holds what an earlier training left: Keras resets no metric that it has not built."""
+        if not self._first or id(variable) in self._added or variable.value is None:
+            return
+        with tf.init_scope():
+            try:
+                if float(variable.numpy()) != 0:
+                    self._used.add(id(variable))
+            except Exception:  # one that this step makes has no value yet
+                return
 
     def reset(self, metric: keras.metrics.Metric) -> None:
         """A metric begins anew: what it says from now on is of this batch."""
         for variable in metric.variables:
             self._assigned.discard(id(variable))
             self._added.pop(id(variable), None)
+            self._used.discard(id(variable))
             self._nested.reset(variable)
 
     def resulted(self, result: Result) -> None:
@@ -199,13 +235,14 @@ class Logs:
                 return None
             return running
         epsilon = max(float(np.finfo(_numpy_dtype(v.dtype)).eps) for v in variables)
+        used = any(id(v) in self._used for v in variables)
         if key is None and _is_plain_mean(metric):
-            return Column(name, "mean", 2, epsilon=epsilon), state
+            return Column(name, "mean", 2, epsilon=epsilon, began_used=used), state
         try:
             value = self._result_of(metric, key, state)
         except Exception:  # a user's own code, which was written for other calls
             return running
-        column = Column(name, "result", 1 + len(state), _finish(metric, key), epsilon)
+        column = Column(name, "result", 1 + len(state), _finish(metric, key), epsilon, used)
         return column, [value, *state]
 
     def _batch_state(self, metric: keras.metrics.Metric, nested: Taken) -> list[Any] | None:
@@ -214,7 +251,7 @@ class Logs:
         state = []
         for variable in metric.variables:
             sums = self._added.get(id(variable), [])
-            if id(variable) not in means or id(variable) in self._assigned:
+            if id(variable) not in means or id(variable) in self._assigned or self._nested.assigns(variable):
                 return None
             # What was added in a graph that is neither the step's nor known: it cannot be reached.
             if any(graph_of(value) is not self._graph for value in sums if tf.is_tensor(value)):
@@ -240,7 +277,7 @@ class Logs:
 
     def _touched(self, variable: Any, nested: Taken) -> bool:
         key = id(variable)
-        return key in self._added or key in self._assigned or key in nested
+        return key in self._added or key in self._assigned or key in nested or self._nested.assigns(variable)
 
     # ---- where a returned tensor comes from
 

@@ -116,7 +116,9 @@ class TensorFlowTap:
         if self._sampling is not None:
             self._sampling.count(self._rings.steps_read)
         for name in sorted(self._not_updated - self._updated):
-            self._note(f"{name} has no value of a batch: Keras prints it, but no train_step updates it")
+            self._note(
+                f"{name} has no value of a batch: Keras prints it, but train_step was not seen to update it"
+            )
         self._note_several(self._sites.several())
         sources = ([self._initial] if self._initial is not None else []) + self._copies
         values = self._values(rows.columns)
@@ -155,6 +157,12 @@ class TensorFlowTap:
         values: dict[str, NDArray[np.float64]] = {}
         for column, parts in columns.items():
             name = self._optimizers.recorded_name(column, columns)
+            if column.kind == "running" and any(other.name == name for other in columns):
+                self._note(
+                    f"what {column.name} says of the epoch so far is not recorded by batch: another metric "
+                    f"is called {name}"
+                )
+                continue
             ours = column.values(parts)
             # Steps that were traced apart may know the same number by other parts.
             values[name] = np.where(np.isnan(ours), values.get(name, ours), ours)
@@ -211,7 +219,8 @@ class TensorFlowTap:
         logs = None
         if self._wanted.metrics:
             logs = self.unless_it_fails(
-                _METRICS, lambda: Logs(self._model, self._nested, self._replicas, self._note)
+                _METRICS,
+                lambda: Logs(self._model, self._nested, self._replicas, self._note, first=self._is_first()),
             )
         applied = Applied(
             self._optimizers,
@@ -337,6 +346,12 @@ class TensorFlowTap:
         """The number of the step that runs."""
         assert self._steps is not None
         return self._steps.here.read_value() + 1
+
+    def _is_first(self) -> bool:
+        """Whether no step has run yet."""
+        assert self._steps is not None
+        with tf.init_scope():
+            return int(self._steps.numpy()) == self._wanted.steps_before
 
     # ---- variables of our own
 
