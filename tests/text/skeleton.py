@@ -127,12 +127,16 @@ def tree(path: Path) -> Any:
     def bare(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
             # Tables and hashes go by name.
-            by_name = key in ("tables", "untrusted", "failed", "arrays", "") and "format" not in value
+            by_name = (
+                key in ("tables", "untrusted", "failed", "arrays", "files", "") and "format" not in value
+            )
             known = () if by_name else (*value,)
             return ("dict", known, *(bare(one, k) for k, one in value.items()))
         if isinstance(value, list):
             return ("list", *(bare(one, key) for one in value))
-        return value if isinstance(value, int | float) and key != "label_width" else type(value).__name__
+        # How large a file is, and when it was made, is no number of the run.
+        of_names = key in ("label_width", "bytes", "changed")
+        return value if isinstance(value, int | float) and not of_names else type(value).__name__
 
     return bare(json.loads(text_of(path)))
 

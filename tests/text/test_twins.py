@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 from hostile import TEXTS, export_everything, record
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from skeleton import skeletons
 
@@ -63,16 +63,20 @@ def test_hostile_names_change_no_statement_no_element_and_no_number(start, harml
     assert {path.name for path in tmp_path.iterdir()} == {"made"}
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
-@given(texts=st.lists(st.text(min_size=1, max_size=40), min_size=30, max_size=30, unique=True))
-def test_nor_do_any_other_names(texts, harmless):
-    scratch = Path(tempfile.mkdtemp())
-    try:
-        texts = [f"{text.replace('/', '')}{number}" for number, text in enumerate(texts)]
-        found = skeletons(made(scratch, chosen(texts)))
-        assert found == harmless, told((found - harmless) + (harmless - found))
-    finally:
-        shutil.rmtree(scratch)
+def test_nor_do_any_other_names(harmless):
+    # Each example is an export: no time to look for the smallest that fails.
+    @settings(max_examples=6, deadline=None, derandomize=True, phases=[Phase.generate])
+    @given(texts=st.lists(st.text(min_size=1, max_size=40), min_size=30, max_size=30, unique=True))
+    def same(texts):
+        scratch = Path(tempfile.mkdtemp())
+        try:
+            texts = [f"{text.replace('/', '')}{number}" for number, text in enumerate(texts)]
+            found = skeletons(made(scratch, chosen(texts)))
+            assert found == harmless, told((found - harmless) + (harmless - found))
+        finally:
+            shutil.rmtree(scratch)
+
+    same()
 
 
 def unchanged(names, *_):
