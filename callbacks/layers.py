@@ -170,6 +170,11 @@ def _axes(layer: keras.Layer, name: str, rank: int) -> tuple[tuple[str, ...], in
     return tuple(f"axis_{i}" for i in range(rank)), max(0, rank - 1)
 
 
+def is_named(path: str, names: Sequence[str]) -> bool:
+    """Whether a layer is among those named, or inside of one of them, as a cell is in its LSTM."""
+    return any(path == name or path.startswith(f"{name}/") for name in names)
+
+
 def check_names(model: keras.Model, names: Sequence[str] | None) -> None:
     """Raise when a layer is named that the model does not have.
 

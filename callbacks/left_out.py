@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .begun import Begun
-from .layers import LayerVariable, layers_of, variables
+from .layers import LayerVariable, is_named, layers_of, variables
 
 FROZEN = "not trained: recorded before training, and again only when it changed"
 
@@ -36,6 +36,6 @@ def _reason(begun: Begun, v: LayerVariable) -> str | None:
     if v.is_packed:
         return "quantized: its integers are no weights until they are scaled"
     named = [one.quantity.layers for one in begun.variables]
-    if all(layers is not None and v.layer not in layers for layers in named):
+    if all(layers is not None and not is_named(v.layer, layers) for layers in named):
         return "of a layer that was not named"
     return None

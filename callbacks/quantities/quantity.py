@@ -15,7 +15,7 @@ import keras
 
 from tensorview_insitu.run.rows import Block
 
-from ..layers import LayerVariable, check_names, layers_of, variables
+from ..layers import LayerVariable, check_names, is_named, layers_of, variables
 from ..schedule import Every, Schedule, schedule_of
 from ..taps.tap import FromUpdates, Taking
 from .frozen import freeze, same
@@ -69,7 +69,8 @@ class OfLayers(Quantity):
     """Something of some layers.
 
     Attributes:
-        layers: the paths of the layers, as `("conv2d", "base/conv1")`; None takes the default choice.
+        layers: the paths of the layers, as `("conv2d", "base/conv1")`, each with the layers inside it; None
+            takes the default choice.
     """
 
     layers: Sequence[str] | None
@@ -87,7 +88,7 @@ class OfLayers(Quantity):
     def of_layers(self, model: keras.Model) -> Iterator[tuple[keras.Layer, LayerVariable]]:
         """All variables of the layers chosen, with their layer; fewer while some are not built yet."""
         for path, layer in layers_of(model):
-            if self.layers is None or path in self.layers:
+            if self.layers is None or is_named(path, self.layers):
                 for variable in variables(path, layer):
                     yield layer, variable
 

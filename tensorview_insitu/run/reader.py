@@ -263,9 +263,10 @@ class Run:
         """Numbers about the maps of one method, a row for each moment.
 
         For each sample: `class`, the one that is explained; `probability` of it; `drift`, the rank
-        correlation with the map before; `inside`, the share of the map within the mask.
+        correlation with the map before; `inside`, the share of the map within the mask. An epoch of 2.5 is
+        in the middle of the third, and 0 before training.
         """
-        return self._with_steps(self._table(layout.explanation_dataset(name, "focus")))
+        return self._at_moments(self._table(layout.explanation_dataset(name, "focus")))
 
     def activation_layers(self) -> list[str]:
         """The layers whose activations were recorded, in the order in which the model calls them."""
@@ -276,9 +277,9 @@ class Run:
         """How many filters of each layer are zero all over the probe, one column each.
 
         Here as in every table: what is called `step`, `epoch`, `batch` or `wall_time`, and is none, is
-        `step_`, ... .
+        `step_`, ... . An epoch of 2.5 is in the middle of the third, and 0 before training.
         """
-        return self._with_steps(self._table(layout.DEAD_FILTERS))
+        return self._at_moments(self._table(layout.DEAD_FILTERS))
 
     def quantity_names(self) -> list[str]:
         """The names of the quantities of the user's own (see `callbacks.Numbers`) that were recorded."""
@@ -424,6 +425,13 @@ class Run:
     def _with_steps(self, table: pd.DataFrame) -> pd.DataFrame:
         steps = self._table(layout.STEPS)
         return steps.merge(table, on="step", how="right") if len(table) else table
+
+    def _at_moments(self, table: pd.DataFrame) -> pd.DataFrame:
+        # What is asked before training, or in the middle of an epoch, belongs to no batch's row.
+        table = self._with_steps(table)
+        if len(table):
+            table["epoch"] = self.epochs_at(table["step"].to_numpy())
+        return table
 
     def _not_recorded(self, name: str, layer: str, variable: str) -> str:
         kind = name.split("/", 1)[0]

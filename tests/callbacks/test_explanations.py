@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from fits import digits, fit, network
-from tensorview_insitu.callbacks import Explanations, InSituRecorder, Kernels, Metrics
+from tensorview_insitu.callbacks import Activations, Explanations, InSituRecorder, Kernels, Metrics
 
 from tensorview_insitu.explain import KerasNetwork, grad_cam, rank_correlation, saliency
 from tensorview_insitu.run.reader import Run
@@ -124,3 +124,14 @@ def test_two_of_one_name_are_refused(tmp_path):
     pair = [Explanations("grad_cam", PROBE), Explanations("grad_cam", PROBE)]
     with pytest.raises(ValueError, match="Explanations called grad_cam 2 times"):
         InSituRecorder(tmp_path / "run", pair)
+
+
+def test_a_moment_in_the_middle_of_an_epoch_is_a_part_of_it(tmp_path):
+    x, _ = digits()
+    quantities = [Metrics(), Explanations("grad_cam", x[:2], 3, target=1), Activations(x[:2], every=3)]
+    fit(network(), [InSituRecorder(tmp_path / "run", quantities)], epochs=2)
+    run = Run.open(tmp_path / "run")
+    for table in (run.focus("grad_cam"), run.dead_filters()):
+        steps = table["step"].to_numpy()
+        assert steps[0] == 0 and list(steps[1:]) == list(range(3, 27, 3))
+        np.testing.assert_allclose(table["epoch"], steps / 13)

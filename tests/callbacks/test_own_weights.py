@@ -82,3 +82,16 @@ def test_the_model_before_training_is_what_other_callbacks_loaded(tmp_path):
     run = Run.open(tmp_path / "run")
     assert (run.variable("classes", "kernel").values[0] == 0.5).all()
     assert (run.variable("classes", "bias").values[0] == 0.25).all()
+
+
+def test_a_layer_that_is_named_comes_with_the_layers_inside_it(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8, 8)), keras.layers.LSTM(3, name="lstm"), keras.layers.Dense(10)])
+    model.compile("sgd", "mse")
+    recorder = InSituRecorder(tmp_path / "run", [Kernels(layers=["lstm"])])
+    model.fit(X.reshape(-1, 8, 8), np.eye(10)[Y], verbose=0, callbacks=[recorder])
+    run = Run.open(tmp_path / "run")
+    found = dict(run.variables())
+    assert len(run.variables()) == 2 and all(path.startswith("lstm/") for path in found)
+    recurrent = run.variable(next(iter(found)), "recurrent_kernel").values[-1]
+    np.testing.assert_array_equal(recurrent, model.layers[0].cell.recurrent_kernel.numpy())
