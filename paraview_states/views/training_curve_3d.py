@@ -6,7 +6,7 @@ from tensorview_insitu.index import Index
 
 from .. import colour_maps, look
 from ..impossible import ImpossibleViewError
-from ..scene import Scene
+from ..scene import Node, Scene, Value, View
 from ..settings import Settings
 
 _BOX = (2.0, 1.1, 1.0)  # how long epochs, loss and metric are drawn
@@ -49,6 +49,7 @@ def training_curve_3d(index: Index, settings: Settings) -> Scene:
             **look.ticks("Z", ranges[2], inside=True),
         },
     )
+    lone = {kind for one in index["metrics"] if one["name"] in ("loss", metric) for kind in one["lone"]}
     view.show(tube, "GeometryRepresentation", Representation="Surface", **look.by_array("loss", colours))
     legend = "tube: training, ball: current epoch"
     doubt = f"\ndashed: {', '.join(doubts)} not trusted" if doubts else ""
@@ -60,6 +61,11 @@ def training_curve_3d(index: Index, settings: Settings) -> Scene:
             thin, "GeometryRepresentation", Representation="Surface", **look.one_colour(look.VALIDATION)
         )
         legend = "tube: training, thin orange: validation, ball: current epoch"
+        if "validation" in lone:
+            _show_points(view, moved, look.one_colour(look.VALIDATION))
+            legend = "tube: training, orange points: validation, ball: current epoch"
+    if "training" in lone:
+        _show_points(view, drawn, look.by_array("loss", colours))
     view.show(
         marker,
         "GeometryRepresentation",
@@ -73,3 +79,15 @@ def training_curve_3d(index: Index, settings: Settings) -> Scene:
     look.epoch_caption(scene, view, "epoch", now)
     scene.layout = view
     return scene
+
+
+def _show_points(view: View, curve: Node, colour: dict[str, Value]) -> None:
+    """Draw the points of a curve some of whose values stand alone: no line, and no tube, reaches those."""
+    view.show(
+        curve,
+        "GeometryRepresentation",
+        Representation="Points",
+        PointSize=10.0,
+        RenderPointsAsSpheres=1,
+        **colour,
+    )

@@ -64,6 +64,10 @@ def test_a_validation_of_every_second_epoch_is_drawn_with_dots(tmp_path):
     styles = [d.properties["SeriesMarkerStyle"] for v in scene.views for d in v.displays]
     marked = [name for series in styles for name, style in series.by_array.items() if style]
     assert {"val_loss", "val_accuracy"} <= set(marked) and "loss" not in marked
+    # In 3-D no tube reaches them: they are points.
+    (view,) = VIEWS["training_curve_3d"](index, Settings()).views
+    points = [d.properties["Input"].name for d in view.displays if d.properties["Representation"] == "Points"]
+    assert points == ["validation scaled", "marker"]
 
 
 @pytest.mark.parametrize(
