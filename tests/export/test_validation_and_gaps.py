@@ -66,7 +66,9 @@ def test_a_validation_of_every_second_epoch_is_drawn_with_dots(tmp_path):
     assert {"val_loss", "val_accuracy"} <= set(marked) and "loss" not in marked
     # In 3-D no tube reaches them: they are points.
     (view,) = VIEWS["training_curve_3d"](index, Settings()).views
-    points = [d.properties["Input"].name for d in view.displays if d.properties["Representation"] == "Points"]
+    points = [
+        d.properties["Input"].name for d in view.displays if d.properties.get("Representation") == "Points"
+    ]
     assert points == ["validation scaled", "marker"]
 
 
