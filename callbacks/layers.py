@@ -121,7 +121,10 @@ class Names:
         if id(variable) not in self._known:
             for path, layer in layers_of(self._model):
                 for own in variables(path, layer):
-                    self._known.setdefault(id(own.variable), own.path)
+                    # A wrapper or a tied layer holds another's variable: it goes by the layer that made it.
+                    made_here = own.path.split("/")[-2:] == str(own.variable.path).split("/")[-2:]
+                    if made_here or id(own.variable) not in self._known:
+                        self._known[id(own.variable)] = own.path
         if id(variable) not in self._known:  # no layer of this model has it
             others = [name for name in self._known.values() if name.split("#")[0] == variable.path]
             number = f"#{len(others) + 1}" if others else ""
