@@ -129,7 +129,10 @@ class Ledger:
         with contextlib.suppress(FileNotFoundError):
             # Of an export that was killed.
             self._left = read_bytes(path, _MOST_BYTES).decode("utf-8", "replace").split("\n")
-        self._begun = open(path, "a", encoding="utf-8", buffering=1)
+        # A new file: an old one of a stranger's could be a link.
+        path.unlink(missing_ok=True)
+        self._begun = open(path, "x", encoding="utf-8", buffering=1)
+        self._begun.writelines(f"{file}\n" for file in self._left if file)
 
     def note(self, file: str) -> None:
         """Remember that `file` is one of this export."""

@@ -35,6 +35,7 @@ ELSEWHERE = {
     "by a path that the door has given": {
         "tensorview_insitu/index.py": {"read_json"},
         "tensorview_insitu/cli/demo.py": {"read_json"},
+        "tensorview_insitu/export/manifest.py": {"read_json", "read_bytes"},
         "tensorview_insitu/cli/explain.py": {"load_model"},
         "tensorview_insitu/cli/follow.py": {"read_bytes"},
         "tensorview_insitu/cli/pictures.py": {"read_array"},
