@@ -22,4 +22,5 @@ trap 'rm -rf "$site"' EXIT
 (cd "$site" && "$bin/mypy" --config-file "$OLDPWD/pyproject.toml" -p tensorview_insitu)
 
 # By file: what a file's tests share is made once. In the order of tests/conftest.py.
-"$bin/python" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"
+# One process more than there are processors: tests wait for ParaView and for children of theirs.
+"$bin/python" -m pytest --numprocesses "$(($(nproc) < 4 ? $(nproc) + 1 : 4))" --dist loadfile --no-loadscope-reorder "$@"
