@@ -19,9 +19,8 @@ from .taps.columns import Column
 _SLACK = 64  # spacings of float32: sums in another order
 _ROWS_EPSILON = float(np.finfo(np.float32).eps)
 
-_Key = tuple[
-    str, str
-]  # a column's name, and that in the run: of two metrics one may be called as the other's
+# A column's name, and that in the run: one metric may be called as another's column is.
+_Key = tuple[str, str]
 
 
 @dataclass(frozen=True)

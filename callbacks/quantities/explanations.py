@@ -86,9 +86,7 @@ class Explanations(Probed):
             settings["layer"] = layer
         if method not in WITHOUT_CLASS:
             settings["target"] = target
-        known = list(inspect.signature(method_named(method)).parameters)[
-            2:
-        ]  # after the network and the images
+        _network, _images, *known = inspect.signature(method_named(method)).parameters
         if unknown := [name for name in settings if name not in known]:
             raise ValueError(f"Expected settings of {method}: {', '.join(known)}. Received: {unknown[0]}=...")
         freeze(self, method=method, probe=samples, every=every, mask=inside, name=name or method)
