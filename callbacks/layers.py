@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tensorview_insitu.explain.walk import walk
+from tensorview_insitu.explain.walk import numbered, walk
 
 _SPACE = {1: ("position",), 2: ("row", "column"), 3: ("depth", "row", "column")}
 
@@ -76,11 +76,7 @@ def layers_of(model: keras.Model) -> list[tuple[str, keras.Layer]]:
     inside = walk(model)
     if not model._trainable_variables and not model._non_trainable_variables:
         return inside
-    taken = {path for path, _ in inside}
-    path, number = str(model.name), 2
-    while path in taken:
-        path, number = f"{model.name}#{number}", number + 1
-    return [(path, model), *inside]
+    return [(numbered(str(model.name), [path for path, _ in inside]), model), *inside]
 
 
 def variables(path: str, layer: keras.Layer) -> Iterator[LayerVariable]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import keras
 
 
@@ -16,12 +18,18 @@ def walk(model: keras.Model) -> list[tuple[str, keras.Layer]]:
             if id(layer) in seen or isinstance(layer, keras.layers.InputLayer):
                 continue
             seen.add(id(layer))
-            path, number = prefix + layer.name, 2
-            while path in taken:
-                path, number = f"{prefix}{layer.name}#{number}", number + 1
+            path = numbered(prefix + layer.name, taken)
             taken.add(path)
             found.append((path, layer))
             visit(layer, path + "/")
 
     visit(model, "")
     return found
+
+
+def numbered(name: str, taken: Collection[str]) -> str:
+    """The name; with `#2`, `#3`, ... where it is taken."""
+    free, number = name, 2
+    while free in taken:
+        free, number = f"{name}#{number}", number + 1
+    return free

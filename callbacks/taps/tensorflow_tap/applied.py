@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
+from tensorview_insitu.explain.walk import numbered
+
 from ..columns import Column
 from .graphs import current_graph
 from .rates import may_be_read
@@ -56,11 +58,7 @@ class Optimizers:
         for known, name in self._found:
             if known is optimizer:
                 return _rate_column(name)
-        names = [name for _, name in self._found]
-        number, name = 1, str(optimizer.name)
-        while name in names:
-            number += 1
-            name = f"{optimizer.name}#{number}"
+        name = numbered(str(optimizer.name), [name for _, name in self._found])
         self._found.append((optimizer, name))
         return _rate_column(name)
 
