@@ -215,6 +215,13 @@ class Audit:
                 f"Keras reported {keras:.6g} for epoch {epoch}, which is the value of its last batch alone: "
                 f"the step resets the metric (the epoch's batches give {mean:.6g})",
             )
+        if column.by_name and np.isnan(mean):
+            return Doubt(
+                layout.BATCH_SCALARS,
+                column.recorded_name,
+                f"in epoch {epoch} train_step returned another number under that name than its metric's, out "
+                "of a function inside it: whether it is of one batch cannot be told, so it is missing",
+            )
         return Doubt(
             layout.BATCH_SCALARS,
             column.recorded_name,

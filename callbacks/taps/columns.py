@@ -27,6 +27,8 @@ class Column:
         finish: gives the value of a state, summed over several steps.
         epsilon: the relative spacing of the numbers that Keras sums it in.
         began_used: whether its metric had been told something before the first step.
+        by_name: whether only the name says of which metric it is; a step that returned another number under
+            that name has none.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Column:
     finish: Callable[[Sequence[float]], float] | None = field(default=None, compare=False)
     epsilon: float = field(default=float(np.finfo(np.float32).eps), compare=False)
     began_used: bool = field(default=False, compare=False)
+    by_name: bool = field(default=False, compare=False)
 
     @property
     def recorded_name(self) -> str:

@@ -364,6 +364,25 @@ def test_a_step_inside_a_function_of_its_own_is_recorded_or_said_not_to_be(eager
     assert "raw" not in batches and any("raw is not recorded" in m for m in run.identity["missing"])
 
 
+class AnotherNumber(Compiled):
+    """Under its metric's name it returns what its metric does not say."""
+
+    @tf.function
+    def train_step(self, data):
+        loss = self.descend(*data)
+        self.tracker.update_state(loss)
+        self.tracker.result()
+        return {"loss": 3.0 * loss, "raw": loss * 1.0}
+
+
+@EAGER
+def test_a_number_that_only_bears_a_metrics_name_is_not_taken_for_it(eager, tmp_path):
+    run = recorded(made(AnotherNumber), tmp_path / "run", eager)
+    assert run.scalars("batch")["loss"].isna().all()
+    assert "another number under that name" in run.untrusted("scalars/batch")["loss"]
+    assert any("another number under that name" in m for m in run.identity["missing"])
+
+
 class Now(Own):
     """A metric that only some steps update, one that each step resets, one that nothing resets."""
 

@@ -9,6 +9,7 @@ name that says so, or not at all, and then the run says why.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -30,6 +31,7 @@ _UNKNOWN = {
     "whole": "for it is a whole number, and the model runs eagerly",
 }
 _MEAN_RESULT = keras.metrics.Mean.result
+_SAME = np.float32(1e-6)  # how far two computations of one number are apart at the most, of its size
 
 
 class Nested:
@@ -217,11 +219,17 @@ class Logs:
                 )
             kind: Kind = "value" if source == "batch" else "running"
             return Column(name, kind, 1), [scalar]
-        return self._of_metric(name, source.metric, source.key, scalar, nested)
+        found = self._of_metric(name, source, scalar, nested)
+        if found is None or not source.by_name:
+            return found
+        column, parts = found
+        is_its = _is_result(source, scalar)
+        return replace(column, by_name=True), [tf.where(is_its, part, np.float32(np.nan)) for part in parts]
 
     def _of_metric(
-        self, name: str, metric: keras.metrics.Metric, key: str | None, scalar: Any, nested: Taken
+        self, name: str, source: Result, scalar: Any, nested: Taken
     ) -> tuple[Column, list[Any]] | None:
+        metric, key = source.metric, source.key
         variables = metric.variables
         touched = [self._touched(variable, nested) for variable in variables]
         if variables and not any(touched):
@@ -290,11 +298,11 @@ class Logs:
         called = self._nested.metric_called(name)
         if self._graph is None:
             if self._nested.said_results:
-                return Result(*called, value) if called is not None else "call"
+                return Result(*called, value, by_name=True) if called is not None else "call"
             return self._eager_origin(value)
         results = [result.value for result in self._results]
         found = origin(value, results, self._state_variables())
-        return Result(*called, value) if found == "call" and called is not None else found
+        return Result(*called, value, by_name=True) if found == "call" and called is not None else found
 
     def _eager_origin(self, value: Any) -> str:
         state = [v.value for v in self._state_variables()]
@@ -365,6 +373,15 @@ def _scalar(value: Any) -> Any:
         return tf.cast(tensor, tf.float32)
     except (TypeError, ValueError):
         return None
+
+
+def _is_result(source: Result, value: Any) -> Any:
+    """Whether a number that bears a metric's name is what the metric says, now that the step is done."""
+    with unwitnessed():
+        said = source.metric.result()
+    said = tf.cast(said if source.key is None else said[source.key], tf.float32)
+    # Two computations of one formula may round apart.
+    return tf.abs(said - value) <= _SAME * tf.abs(said)
 
 
 def _is_plain_mean(metric: keras.metrics.Metric) -> bool:

@@ -32,11 +32,13 @@ class Result:
         metric: the metric.
         key: of the tensor, where the result is a dict.
         value: the tensor.
+        by_name: whether only its name says that it is the metric's.
     """
 
     metric: keras.metrics.Metric
     key: str | None
     value: Any
+    by_name: bool = False
 
 
 class Witness(Protocol):
