@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from tensorview_insitu.cli.say import say
 
 if TYPE_CHECKING:
     from tensorview_insitu.explain.network import Explanation
+
+_PIXELS = "0,1"
 
 
 def add_to(commands: Any) -> None:
@@ -44,7 +47,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--pixels",
         metavar="LOW,HIGH",
-        default="0,1",
+        default=_PIXELS,
         help="what black and white of a picture are to the model: 0,1 (the default), 0,255, -1,1",
     )
     parser.add_argument("--size", metavar="WxH", help="for a model that takes pictures of any size")
@@ -88,10 +91,34 @@ def run(options: argparse.Namespace) -> int:
             settings |= {} if name in WITHOUT_CLASS else {"target": classes}
             found[name] = method(network, images, **settings)
             progress(number + 1, len(methods))
+    for line in _ignored(options, methods, paths, network.image_shape):
+        say(f"ignored: {line}")
     folder = Path(options.output)
     for path in write_explained(folder, Path(options.model).stem, paths, images, network, classes, found):
         say(path)
     return 0
+
+
+def _ignored(
+    options: argparse.Namespace,
+    methods: Collection[str],
+    paths: Sequence[Path],
+    shape: Sequence[int | None],
+) -> Iterator[str]:
+    """What was asked for and makes no difference, in sentences."""
+    from tensorview_insitu.explain.methods import OF_A_LAYER, WITHOUT_CLASS
+
+    if options.layer is not None and (others := [name for name in methods if name not in OF_A_LAYER]):
+        yield f"--layer, by {', '.join(others)}: of no layer"
+    if options.target is not None and (others := [name for name in methods if name in WITHOUT_CLASS]):
+        yield f"--class, by {', '.join(others)}: of a filter, of no class"
+    arrays = [path.name for path in paths if path.suffix.lower() == ".npy"]
+    if options.pixels != _PIXELS and arrays:
+        yield f"--pixels, by {', '.join(arrays)}: arrays are taken as they are"
+    if options.size is not None and len(arrays) == len(paths):
+        yield "--size: arrays are taken as they are"
+    elif options.size is not None and None not in shape[:-1]:
+        yield f"--size: the model takes pictures of {shape[1]} x {shape[0]} pixels"
 
 
 def _pixels(text: str) -> tuple[float, float]:
@@ -100,5 +127,5 @@ def _pixels(text: str) -> tuple[float, float]:
     except ValueError:
         low = high = math.nan
     if not low < high:
-        raise ValueError(f"Expected --pixels as 0,255. Received: {text}")
+        raise ValueError(f"Expected --pixels as LOW,HIGH, such as 0,255. Received: {text}")
     return low, high

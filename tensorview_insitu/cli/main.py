@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -24,17 +25,26 @@ from tensorview_insitu.cli import (
 from tensorview_insitu.cli.say import say
 
 _COMMANDS = (demo, info, export, open_state, render, live, compare, explain, plugin, pack, verify)
+_BROKEN_PIPE = 128 + 13  # what a shell says of a program that a closed pipe has ended
+# argparse takes "-1" for a value, but "-1,1" for an option.
+_OPTION = re.compile(r"--[a-z-]+")
+_NEGATIVE = re.compile(r"-[0-9.]")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0; 1 when something failed that was asked for rightly; 2 for a mistake of the caller.
+        0; 1 when something failed that was asked for rightly; 2 for a mistake of the caller; 130 and 141
+        where Ctrl-C or a closed pipe ended it.
     """
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
     try:
         return int(options.run(options))
+    except BrokenPipeError:
+        # Who read it has read enough. Python would say at its end that it could not print the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
     except (ValueError, KeyError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
         return _told(error, 2)
     except (OSError, ImportError, RuntimeError) as error:
@@ -42,6 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("interrupted", file=sys.stderr)
         return 130
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """The same arguments; a value that begins with a minus stands with its option, as `--pixels=-1,1`."""
+    joined: list[str] = []
+    for one in arguments:
+        if joined and _OPTION.fullmatch(joined[-1]) and _NEGATIVE.match(one):
+            joined[-1] += f"={one}"
+        else:
+            joined.append(one)
+    return joined
 
 
 def _told(error: Exception, code: int) -> int:

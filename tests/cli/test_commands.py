@@ -44,6 +44,12 @@ def test_info_tells_a_person(run, capsys):
     assert "/layers/conv1/kernel" in told and "5 x 3 x 3 x 1 x 8" in told
 
 
+def test_a_reader_that_has_read_enough_ends_a_command_quietly(run):
+    command = f"{sys.executable} -m tensorview_insitu info {run.folder} | true; echo ${{PIPESTATUS[0]}}"
+    answer = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert answer.stdout.split()[-1] == "141" and not answer.stderr
+
+
 def test_info_tells_a_program(run, capsys):
     assert main(["info", str(run.folder), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)

@@ -15,7 +15,7 @@ from tensorview_insitu.cli.main import main
 from tensorview_insitu.cli.pictures import load_images
 from tensorview_insitu.cli.render import size_of
 from tensorview_insitu.demo import images as demo_images
-from tensorview_insitu.explain import KerasNetwork, grad_cam, occlusion
+from tensorview_insitu.explain import KerasNetwork, grad_cam, occlusion, saliency
 from tensorview_insitu.index import read_index
 
 
@@ -67,6 +67,39 @@ def test_everything_is_written_and_is_what_the_methods_say(saved, tmp_path, caps
     index = read_index(out)
     assert [one["name"] for one in index["explanations"]] == ["grad_cam", "occlusion"]
     assert index["explanation_grid"]["samples"] == 2
+
+
+def test_what_black_is_may_be_negative(saved, tmp_path):
+    model, file, paths = saved
+    arguments = ["--method", "saliency", "--class", "1", "--pixels", "-1,1", "-o", str(tmp_path / "out")]
+    assert main(["explain", str(file), str(paths[0]), *arguments]) == 0
+    picture = pixels(paths[0]).astype(np.float32)[None, ..., None] / 127.5 - 1
+    expected = saliency(KerasNetwork(model), picture, 1).maps[0]
+    held = np.load(tmp_path / "out/maps/saliency/0_lung.npy")
+    np.testing.assert_allclose(held, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_what_makes_no_difference_is_said_to_be_ignored(saved, tmp_path, capsys):
+    _, file, paths = saved
+    np.save(tmp_path / "x.npy", np.zeros((24, 32, 1)))
+    arguments = ["explain", str(file), str(tmp_path / "x.npy"), "-o", str(tmp_path / "out")]
+    assert main([*arguments, "--method", "saliency"]) == 0
+    assert "ignored" not in capsys.readouterr().out
+    changes = ["--layer", "conv", "--pixels", "0,255", "--size", "8x8"]
+    assert main([*arguments, "--method", "saliency", "--method", "grad_cam", *changes]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ignored: ")]
+    assert said == [
+        "ignored: --layer, by saliency: of no layer",
+        "ignored: --pixels, by x.npy: arrays are taken as they are",
+        "ignored: --size: arrays are taken as they are",
+    ]
+    picture = [*arguments[:2], str(paths[0]), *arguments[3:]]
+    assert main([*picture, "--method", "deconvolution", "--class", "1", "--size", "8x8"]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ignored: ")]
+    assert said == [
+        "ignored: --class, by deconvolution: of a filter, of no class",
+        "ignored: --size: the model takes pictures of 32 x 24 pixels",
+    ]
 
 
 def test_a_volume_comes_as_an_array(tmp_path, capsys):
@@ -135,7 +168,7 @@ def test_a_keras_whose_safe_mode_has_a_hole_loads_no_strangers_model(saved, tmp_
         (lambda a, t: [*a, "--method", "gradcam"], 'No method "gradcam". There are: grad_cam, '),
         (lambda a, t: [*a, "--layer", "conv9"], 'No layer "conv9" in this model. It has: conv, '),
         (lambda a, t: [*a, "--class", "3"], "Expected a class from 0 to 2. Received: 3."),
-        (lambda a, t: [*a, "--pixels", "1"], "Expected --pixels as 0,255. Received: 1"),
+        (lambda a, t: [*a, "--pixels", "1"], "Expected --pixels as LOW,HIGH, such as 0,255. Received: 1"),
         (
             lambda a, t: [*a, "--size", "24"],
             "Expected --size as WIDTHxHEIGHT in pixels, as 1920x1080. Received: 24",
