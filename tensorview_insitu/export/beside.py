@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tensorview_insitu.export.files import Target, finite_range
+from tensorview_insitu.export.manifest import read_manifest
 from tensorview_insitu.export.parts import Parts
 from tensorview_insitu.index import ZeroCopyIndex
 from tensorview_insitu.run import layout
@@ -44,6 +45,9 @@ def export_beside(
 ) -> Sidecars:
     """Write one file for each kernel, bias, ... of a packed run; one that fails costs that one.
 
+    Files of an export before, of a variable that this one does not write, are taken away: run.h5 may be
+    another by now.
+
     The first axis of a variable lies along z, the next along y, the last (the filters) along x; of one
     with more than three (a convolution's kernel has four) the axes in the middle are taken one value
     after the other, as arrays `weight_<channel>`.
@@ -60,13 +64,16 @@ def export_beside(
         OSError: the folder cannot be written.
     """
     source = packed_file(run)
-    folder.mkdir(parents=True, exist_ok=True)
     pairs = chosen_variables(run, layers)
+    manifest = f".{ending}.json"
+    target = Target(folder, read_manifest(folder, manifest), manifest)
+    target.ledger.begin()
     names = safe_names(f"{layer}/{variable}" for layer, variable in pairs)
-    parts = Parts(Target(folder), run)
+    parts = Parts(target, run)
     written = []
 
-    def export(layer: str, variable: str, path: Path) -> ZeroCopyIndex:
+    def export(layer: str, variable: str, file: str) -> ZeroCopyIndex:
+        path = target.path(file)
         snapshots = run.variable(layer, variable)
         dataset = layout.variable_dataset(layer, variable)
         write(path, source, dataset, snapshots)
@@ -79,13 +86,19 @@ def export_beside(
         file = f"{name}.{ending}"
         about = parts.make(
             f"sidecars/{layer}/{variable}",
-            partial(export, layer, variable, folder / file),
+            partial(export, layer, variable, file),
             None,
-            files=[file, f"states/{name}.pvsm", f"states/{name}.py"],
+            files=[file, *_states_of(name)],
         )
         written += [about] if about is not None else []
     parts.check()
+    for file in target.ledger.finish(run.identity["run_id"]):
+        parts.remove(_states_of(file.rsplit(".", 1)[0]))
     return Sidecars(written, parts.failed, parts.notes)
+
+
+def _states_of(name: str) -> list[str]:
+    return [f"states/{name}.pvsm", f"states/{name}.py"]
 
 
 def packed_file(run: Run) -> Path:

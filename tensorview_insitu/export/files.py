@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tensorview_insitu.export.manifest import Ledger, Manifest
+from tensorview_insitu.export.manifest import MANIFEST_FILE, Ledger, Manifest
 from tensorview_insitu.index import Range
 from tensorview_insitu.text.file_names import checked
 
@@ -22,11 +22,12 @@ class Target:
     Args:
         folder: the folder of index.json.
         before: what an export before wrote there; None writes every file again.
+        manifest: the name of the manifest.
     """
 
-    def __init__(self, folder: Path, before: Manifest | None = None) -> None:
+    def __init__(self, folder: Path, before: Manifest | None = None, manifest: str = MANIFEST_FILE) -> None:
         self.folder = folder
-        self.ledger = Ledger(folder, before)
+        self.ledger = Ledger(folder, before, manifest)
 
     def lacks(self, file: str, *made_of: Any) -> bool:
         """Whether `file` has to be written; its folder is made.

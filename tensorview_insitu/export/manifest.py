@@ -28,6 +28,7 @@ MANIFEST_FILE = ".files.json"
 BEGUN_FILE = ".files.begun"
 _MOST_BYTES = 64 << 20
 # Never states and pictures: those a user edits.
+_SIDECARS = (".xmf", ".vtkhdf")
 _FOLDERS = (
     "tables", "curves", "gradient_norms", "layer_health", "network", "explanations", "layers", "activations",
     "maps", "overlays",
@@ -87,10 +88,10 @@ def fingerprint(*made_of: Any) -> str:
     return digest.hexdigest()
 
 
-def read_manifest(folder: Path) -> Manifest | None:
+def read_manifest(folder: Path, name: str = MANIFEST_FILE) -> Manifest | None:
     """The manifest in `folder`; None where there is none that this version wrote."""
     try:
-        found = read_json(folder / MANIFEST_FILE, _MOST_BYTES)
+        found = read_json(folder / name, _MOST_BYTES)
         check_types(found, Manifest, lambda text, kind: None)
     except (FileNotFoundError, ValueError):
         return None
@@ -113,10 +114,13 @@ class Ledger:
     Args:
         folder: of the export.
         before: the manifest of the export before; None keeps no file of it.
+        name: of the manifest: files of another kind in the same folder have their own.
     """
 
-    def __init__(self, folder: Path, before: Manifest | None = None) -> None:
+    def __init__(self, folder: Path, before: Manifest | None = None, name: str = MANIFEST_FILE) -> None:
         self._folder = folder
+        self._manifest = folder / name
+        self._begun_file = folder / (BEGUN_FILE if name == MANIFEST_FILE else f"{name}.begun")
         self._before = before["files"] if before is not None else {}
         self._made_of: dict[str, str] = {}
         self._begun: Any = None
@@ -125,7 +129,7 @@ class Ledger:
     def begin(self) -> None:
         """Say on disk that an export is being written; its folder is made."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / BEGUN_FILE
+        path = self._begun_file
         with contextlib.suppress(FileNotFoundError):
             # Of an export that was killed.
             self._left = read_bytes(path, _MOST_BYTES).decode("utf-8", "replace").split("\n")
@@ -152,11 +156,10 @@ class Ledger:
             and _times(self._folder / file) == (before["bytes"], before["changed"])
         )
 
-    def finish(self, run_id: str, source: str = "", options: Options = DEFAULT_OPTIONS) -> None:
-        """Take away what only an export before wrote, and write the manifest."""
-        for file in [*self._before, *self._left]:
-            if file not in self._made_of:
-                _remove(self._folder, file)
+    def finish(self, run_id: str, source: str = "", options: Options = DEFAULT_OPTIONS) -> list[str]:
+        """Take away what only an export before wrote, and write the manifest; what was taken away."""
+        old = [file for file in {**self._before, **dict.fromkeys(self._left)} if file not in self._made_of]
+        taken_away = [file for file in old if _remove(self._folder, file)]
         files: dict[str, ExportedFile] = {}
         for file, made_of in self._made_of.items():
             found = _times(self._folder / file)
@@ -169,10 +172,11 @@ class Ledger:
             "options": options,
             "files": files,
         }
-        publish(self._folder / MANIFEST_FILE, json.dumps(manifest).encode())
+        publish(self._manifest, json.dumps(manifest).encode())
         self.close()
         with contextlib.suppress(FileNotFoundError):
-            (self._folder / BEGUN_FILE).unlink()
+            self._begun_file.unlink()
+        return taken_away
 
     def close(self) -> None:
         """Stop writing; what was begun stays begun."""
@@ -181,16 +185,19 @@ class Ledger:
             self._begun = None
 
 
-def _remove(folder: Path, file: str) -> None:
-    """Take away one of our files; a stranger's manifest may name any."""
+def _remove(folder: Path, file: str) -> bool:
+    """Take away one of our files, if it is one: a stranger's manifest may name any."""
     try:
         path = within(folder, folder / checked(file))
     except ValueError:
-        return
-    if file.split("/")[0] in _FOLDERS and (path.is_symlink() or path.is_file()):
-        path.unlink()
-        with contextlib.suppress(OSError):  # it holds more
-            path.parent.rmdir()
+        return False
+    ours = file.split("/")[0] in _FOLDERS or ("/" not in file and file.endswith(_SIDECARS))
+    if not ours or not (path.is_symlink() or path.is_file()):
+        return False
+    path.unlink()
+    with contextlib.suppress(OSError):  # it holds more
+        path.parent.rmdir()
+    return True
 
 
 def _times(path: Path) -> tuple[int, int] | None:

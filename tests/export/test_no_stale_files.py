@@ -113,6 +113,24 @@ def test_files_of_the_users_own_stay(run, tmp_path):
     assert [path.read_text() for path in own] == ["mine"] * 3
 
 
+@pytest.mark.parametrize("kind", ["xdmf", "vtkhdf"])
+def test_no_file_beside_a_run_outlives_the_variable_that_it_shows(kind, copied_run, tmp_path):
+    ending = {"xdmf": "xmf", "vtkhdf": "vtkhdf"}[kind]
+    folder = tmp_path / "beside"
+    beside = ["export", str(copied_run.folder), "-o", str(folder)]
+    assert main(beside) == 0  # of another kind, in the same folder
+    copied = contents(folder)
+    (tmp_path / "beside" / f"mine.{ending}").write_text("mine")
+    assert main([*beside, "--format", kind]) == 0
+    assert (folder / f"conv1.kernel.{ending}").exists() and (folder / "states/conv1.kernel.py").exists()
+    assert main([*beside, "--format", kind, "--layer", "conv2"]) == 0
+    left = {path.name for path in folder.glob(f"*.{ending}")}
+    assert left == {f"mine.{ending}", f"conv2.kernel.{ending}", f"conv2.bias.{ending}"}
+    assert not [*(folder / "states").glob("conv1.*")] and (folder / "states/conv2.kernel.pvsm").exists()
+    now = contents(folder)
+    assert {name: now[name] for name in copied} == copied
+
+
 def test_a_manifest_of_a_strangers_has_nothing_else_removed(run, tmp_path):
     folder = export_run(run, tmp_path / "export").parent
     write_states(folder)
