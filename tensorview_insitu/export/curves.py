@@ -36,6 +36,7 @@ _DATASETS = {
     "batches": layout.BATCH_SCALARS,
     "evaluations": layout.EVALUATE_SCALARS,
 }
+_LARGEST = float(np.finfo(np.float32).max)
 # The arrays that a curve has beside its metric.
 _ARRAYS = ("epoch", "loss", "step", "share")
 
@@ -157,10 +158,18 @@ def _has_lone(good: NDArray[np.bool_]) -> bool:
     return bool(np.any(good[1:-1] & ~good[:-2] & ~good[2:]))
 
 
-def export_curve(run: Run, target: Target, metrics: list[MetricIndex]) -> CurveIndex | None:
+def export_curve(
+    run: Run, target: Target, metrics: list[MetricIndex], note: Callable[[str], None]
+) -> CurveIndex | None:
     """Write the path of training and validation, and where training is at each epoch.
 
     A run needs a finite loss and another metric for this; None without them.
+
+    Args:
+        run: the run.
+        target: where to.
+        metrics: of its epochs.
+        note: takes what is not drawn, in a sentence.
     """
     loss = next((m for m in metrics if m["name"] == "loss" and m["training"]), None)
     other = next((m for m in metrics if m["name"] != "loss" and m["training"]), None)
@@ -171,7 +180,7 @@ def export_curve(run: Run, target: Target, metrics: list[MetricIndex]) -> CurveI
     columns = {"training": ("loss", other["name"])}
     if loss["validation"] and other["validation"]:
         columns["validation"] = (f"{_VALIDATION}loss", _VALIDATION + other["name"])
-    points = {kind: _points(epochs, *both) for kind, both in columns.items()}
+    points = {kind: _points(epochs, both, note) for kind, both in columns.items()}
     if not len(_finite(points["training"])):  # it diverged at once
         return None
     doubts = run.untrusted(layout.EPOCH_SCALARS)
@@ -198,8 +207,17 @@ def export_curve(run: Run, target: Target, metrics: list[MetricIndex]) -> CurveI
     }
 
 
-def _points(epochs: pd.DataFrame, loss: str, metric: str) -> NDArray[np.float64]:
-    return epochs[["epoch", loss, metric]].to_numpy(np.float64)
+def _points(
+    epochs: pd.DataFrame, columns: tuple[str, str], note: Callable[[str], None]
+) -> NDArray[np.float64]:
+    points = epochs[["epoch", *columns]].to_numpy(np.float64)
+    beyond = np.isfinite(points) & (np.abs(points) > _LARGEST)
+    for number in np.flatnonzero(beyond.any(axis=0)):
+        note(
+            f"{columns[number - 1]} is beyond {_LARGEST:.2g} in {beyond[:, number].sum()} of {len(points)} "
+            "epochs: the path in three dimensions, which VTK draws in single precision, has gaps there"
+        )
+    return np.where(beyond, np.nan, points)
 
 
 def _finite(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -250,10 +268,10 @@ def _write_now_line(
             np.array([[epoch, 0.0, 0.0], [epoch, 1.0, 0.0]]),
             lines=[np.array([0, 1])],
             point_data={
-                "epoch": np.full(2, epoch, np.float32),
-                "loss": np.array(loss_range, np.float32),
-                metric: np.array(metric_range, np.float32),
-                "share": np.array([0.0, 1.0], np.float32),
+                "epoch": np.full(2, epoch),
+                "loss": np.array(loss_range),
+                metric: np.array(metric_range),
+                "share": np.array([0.0, 1.0]),
             },
         )
         moments.append((epoch, float(step), name))
@@ -261,5 +279,6 @@ def _write_now_line(
 
 
 def _arrays(points: NDArray[Any], metric: str, steps: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    columns = points.T.astype(np.float32)
-    return {"epoch": columns[0], "loss": columns[1], metric: columns[2], "step": steps.astype(np.int32)}
+    # As it is in the tables: a metric may be beyond float32.
+    epoch, loss, value = points.T
+    return {"epoch": epoch, "loss": loss, metric: value, "step": steps.astype(np.int32)}

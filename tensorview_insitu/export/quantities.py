@@ -89,8 +89,8 @@ def _write_now(run: Run, target: Target, ranges: dict[str, Range]) -> str:
             np.array([[epoch, 0.0, 0.0], [epoch, 1.0, 0.0]]),
             lines=[np.array([0, 1])],
             point_data={
-                "epoch": np.full(2, epoch, np.float32),
-                **{array: np.array(limits, np.float32) for array, limits in ranges.items()},
+                "epoch": np.full(2, epoch),
+                **{array: np.array(limits) for array, limits in ranges.items()},
             },
         )
         moments.append((epoch, float(step), name))

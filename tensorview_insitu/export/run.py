@@ -170,7 +170,9 @@ def _export_parts(
     metrics = parts.make(
         "data/metrics", lambda: metrics_of(epochs, doubts, validation_of(run, epochs)), no_metrics
     )
-    curve = parts.make("curve", lambda: export_curve(run, target, metrics), None, files=_CURVE_FILES)
+    curve = parts.make(
+        "curve", lambda: export_curve(run, target, metrics, parts.note), None, files=_CURVE_FILES
+    )
     gradients = parts.make(
         "gradient_norms",
         lambda: export_gradient_norms(run, target, gradient_norms),

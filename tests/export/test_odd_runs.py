@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from tensorview_insitu.paraview_states.states import write_states
 from tensorview_insitu.paraview_states.views import VIEWS
 from vtkmodules.util.numpy_support import vtk_to_numpy
 
+from tensorview_insitu.cli.main import main
 from tensorview_insitu.export.comparison import export_comparison
 from tensorview_insitu.export.run import export_run
 from tensorview_insitu.index import read_index
@@ -71,6 +74,51 @@ def test_a_run_without_metrics_shows_the_rest(tmp_path):
     assert index["metrics"] == [] and set(index["tables"]) == set()
     assert "kernel_grids" not in report.impossible and "dashboard" not in report.impossible
     assert "training_curves" in report.impossible
+
+
+def extreme(folder, **about) -> RunWriter:
+    """Writes two epochs, whose numbers are as large as numbers get, and not numbers."""
+    ends = {
+        "epoch": [1, 2],
+        "loss": [0.5, np.inf],
+        "huge": [1e300, -1e300],
+        "down": [1.0, -np.inf],
+        "none": [np.nan, np.nan],
+    }
+    writer = RunWriter(folder)
+    writer.write({**clock(2), "scalars/epoch": table([3, 6], **ends), "layers/a/kernel": kernel([0, 3, 6])})
+    writer.describe(**about)
+    return writer
+
+
+def test_numbers_that_json_and_float32_do_not_hold_stay_what_they_are(tmp_path, capsys):
+    extreme(tmp_path / "run").finish("finished")
+    run = Run.open(tmp_path / "run")
+    index, _ = exported(run, tmp_path / "export")
+    assert any(note.startswith("huge is beyond 3.4e+38 in 2 of 2 epochs") for note in index["notes"])
+    told = pd.read_csv(tmp_path / "export/tables/epochs.csv")
+    pd.testing.assert_frame_equal(
+        told.astype(float), run.scalars("epoch").astype(float), check_exact=True, check_like=True
+    )
+    ranges = {one["name"]: one["range"] for one in index["metrics"]}
+    assert ranges["huge"] == [-1e300, 1e300] and ranges["loss"] == [0.5, 0.5] and ranges["down"] == [1.0, 1.0]
+    assert main(["info", str(run.folder), "--json"]) == 0
+    last = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["last_epoch"]
+    assert (last["loss"], last["down"], last["none"], last["huge"]) == ("Infinity", "-Infinity", None, -1e300)
+    assert main(["info", str(run.folder)]) == 0
+    assert "loss is inf in the end, and not finite since epoch 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("planned", "columns"), [(None, 2), (0, 2), (5, 5), (500, 500), (10**6, 2)])
+def test_what_a_run_json_plans_makes_no_map_larger_than_it_may_be(planned, columns, tmp_path):
+    writer = extreme(tmp_path / "run", planned_epochs=planned)
+    writer.flush(30)
+    index, _ = exported(Run.open(tmp_path / "run"), tmp_path / "export")
+    writer.finish("finished")
+    (heat,) = [one for one in index["health"] if one["array"] == "log10_weight_norm"]
+    _, arrays, _ = read_image(tmp_path / "export" / heat["file"])
+    values = arrays[heat["array"]].reshape(-1)
+    assert len(values) == columns and np.isfinite(values[:2]).all() and np.isnan(values[2:]).all()
 
 
 def test_one_epoch_and_a_loss_that_was_never_finite(tmp_path):
