@@ -12,7 +12,8 @@ from ..settings import Settings
 
 _TITLES = {
     "log10_gradient_norm": ("gradient norm (mean over the epoch)", "log10"),
-    "log10_update_to_weight": ("update as a share of the weights", "log10"),
+    "log10_update_to_weight": ("update norm / weight norm (mean over the epoch)", "log10"),
+    "log10_epoch_to_weight": ("weights' move in an epoch / weight norm", "log10"),
     "log10_weight_norm": ("weight norm", "log10"),
     "dead_share": ("share of dead filters", "share"),
     "log10_moving": ("batch normalization: norm of the moving statistics", "log10"),

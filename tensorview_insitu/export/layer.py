@@ -36,6 +36,7 @@ from tensorview_insitu.text.file_names import safe_names
 # What files of a layer are called that are not of one variable, and what follows its name in those that are.
 _OTHER_FILES = r"(sheets|grids|path|bias_sheet|movement|distribution).*|.*_(now|by_step|quantiles|\d+)"
 
+_SAME_MOMENT = 1e-9  # of an epoch
 _STEP = "[0-9]" * 7  # the beginning of the step in a file's name
 _FILES = {"sheets": "sheets*", "grids": "grids*", "biases": "bias_sheet*"}
 _TRAJECTORY_FILES = ("path*", "movement.csv")
@@ -43,28 +44,32 @@ _TRAJECTORY_FILES = ("path*", "movement.csv")
 
 @dataclass
 class Norms:
-    """How large a variable is at each snapshot, and how far it moved since the one before.
+    """How large a variable is at each snapshot, and how far each epoch moved it.
 
     Args:
         epochs: of the snapshots.
         norms: the L2 norm of its values.
-        moves: the L2 norm of their change; NaN at the first.
+        moves: the L2 norm of their change from the end of the epoch before to the end of this one; NaN where
+            either is not among the snapshots.
     """
 
     epochs: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
     moves: list[float] = field(default_factory=list)
-    _last: NDArray[np.float32] | None = None
+    _end: tuple[int, NDArray[np.float32]] | None = None  # of the last epoch that ended
 
     def add(self, snapshots: Snapshots) -> None:
         """More snapshots."""
         flat = snapshots.values.reshape(len(snapshots.values), -1)
         for values, epoch in zip(flat, snapshots.epochs, strict=True):
-            move = np.nan if self._last is None else float(np.linalg.norm(values - self._last))
             self.epochs.append(float(epoch))
             self.norms.append(float(np.linalg.norm(values)))
-            self.moves.append(move)
-            self._last = values
+            self.moves.append(np.nan)
+            number = round(epoch)
+            if abs(epoch - number) < _SAME_MOMENT:
+                if self._end is not None and self._end[0] == number - 1:
+                    self.moves[-1] = float(np.linalg.norm(values - self._end[1]))
+                self._end = (number, values)
 
 
 _NOTHING: tuple[VariableIndex | None, Norms] = (None, Norms())

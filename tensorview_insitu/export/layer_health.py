@@ -57,14 +57,18 @@ def export_layer_health(
             lambda: _mean_logs(gradients, numbers),
             run.untrusted(layout.GRADIENT_NORMS),
         ),
-        "log10_update_to_weight": (
-            lambda: _updates(*updates, norms, numbers),
-            of_updates if len(updates[0]) else doubts,
-        ),
+        "log10_update_to_weight": (lambda: _updates(*updates, numbers), of_updates),
+        "log10_epoch_to_weight": (lambda: {} if len(updates[0]) else _moves(kernels, numbers), doubts),
         "log10_weight_norm": (lambda: _norms_at(kernels, numbers), doubts),
         "dead_share": (lambda: _dead(run, numbers), run.untrusted(layout.DEAD_FILTERS)),
         "log10_moving": (lambda: _norms_at(moving, numbers), doubts),
     }
+    moves = [move for one in kernels.values() for move in one.moves]
+    if moves and not len(updates[0]) and np.isnan(moves).all():
+        parts.note(
+            "how far an epoch moves the weights is not shown: no ends of two consecutive epochs are "
+            "among the snapshots that are exported"
+        )
     maps = []
     for array, (read, doubted) in made.items():
         heat = parts.make(
@@ -140,22 +144,24 @@ def _mean_logs(table: pd.DataFrame, numbers: NDArray[np.int64]) -> _Table:
     return {name: means[name].to_numpy(np.float64) for name in names}
 
 
-def _updates(
-    updates: pd.DataFrame, weights: pd.DataFrame, norms: Mapping[str, Norms], numbers: NDArray[np.int64]
-) -> _Table:
-    """How far a step moves the weights, as a share of them; without `UpdateNorms`, how far an epoch does."""
-    if len(updates):
-        weights = weights.set_index("step").reindex(updates["step"])  # their rows may be damaged
-        names = [name for name in named_columns(updates) if name in weights]
-        shares = updates[["step", "epoch", *names]].copy()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            shares[names] = updates[names].to_numpy() / weights[names].to_numpy()
-        return _mean_logs(shares, numbers)
+def _updates(updates: pd.DataFrame, weights: pd.DataFrame, numbers: NDArray[np.int64]) -> _Table:
+    """How far a step moves the weights, as a share of them."""
+    if not len(updates):
+        return {}
+    weights = weights.set_index("step").reindex(updates["step"])  # their rows may be damaged
+    names = [name for name in named_columns(updates) if name in weights]
+    shares = updates[["step", "epoch", *names]].copy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares[names] = updates[names].to_numpy() / weights[names].to_numpy()
+    return _mean_logs(shares, numbers)
+
+
+def _moves(kernels: Mapping[str, Norms], numbers: NDArray[np.int64]) -> _Table:
+    """How far an epoch moves the weights, as a share of them."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
-            name: _at_epochs(n, _log10(np.array(n.moves) / np.array(n.norms)), numbers)
-            for name, n in norms.items()
-            if _is_kernel(name)
+            name: _at_epochs(one, _log10(np.array(one.moves) / np.array(one.norms)), numbers)
+            for name, one in kernels.items()
         }
 
 

@@ -44,6 +44,11 @@ def kernel(steps, seed=0, dtype=np.float32) -> Rows:
     return Rows(np.asarray(steps), values, {"dims": dims, "filter_axis": 4})
 
 
+def ends_of(epochs: int) -> Rows:
+    numbers = np.arange(1, epochs + 1)
+    return table(numbers * PER_EPOCH, epoch=numbers, loss=1 / numbers)
+
+
 def written(folder, *blocks) -> Run:
     writer = RunWriter(folder)
     for block in blocks:
@@ -119,6 +124,33 @@ def test_what_a_run_json_plans_makes_no_map_larger_than_it_may_be(planned, colum
     _, arrays, _ = read_image(tmp_path / "export" / heat["file"])
     values = arrays[heat["array"]].reshape(-1)
     assert len(values) == columns and np.isfinite(values[:2]).all() and np.isnan(values[2:]).all()
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_an_epochs_move_is_that_of_one_epoch_whatever_is_exported(every, tmp_path):
+    steps = np.arange(13)  # a snapshot at each, of three in an epoch
+    run = written(
+        tmp_path / "run", {**clock(4), "scalars/epoch": ends_of(4), "layers/a/kernel": kernel(steps)}
+    )
+    folder = export_run(run, tmp_path / "export", every=every).parent
+    maps = {heat["array"]: heat for heat in read_index(folder)["health"]}
+    values = run.variable("a", "kernel").values.astype(np.float64)
+    kept = {*steps[::every], 12}
+    expected = [
+        np.log10(np.linalg.norm(values[3 * e] - values[3 * e - 3]) / np.linalg.norm(values[3 * e]))
+        if {3 * e, 3 * e - 3} <= kept
+        else np.nan
+        for e in range(1, 5)
+    ]
+    if np.isnan(expected).all():
+        assert "log10_epoch_to_weight" not in maps
+        assert any(
+            "how far an epoch moves the weights is not shown" in n for n in read_index(folder)["notes"]
+        )
+        return
+    heat = maps["log10_epoch_to_weight"]
+    held = read_image(folder / heat["file"])[1][heat["array"]][:, 0, 0]
+    np.testing.assert_allclose(held, expected, rtol=1e-5)
 
 
 def test_one_epoch_and_a_loss_that_was_never_finite(tmp_path):
