@@ -47,7 +47,10 @@ def chosen_maps(index: Index, settings: Settings) -> list[FeatureMapsIndex]:
     """The layers that have maps; only the one that a person named."""
     layers = index["feature_maps"]
     if not layers:
-        raise ImpossibleViewError("no activations were recorded: add Activations(x[:4]) to the quantities")
+        raise ImpossibleViewError(
+            "no activations that are pictures were recorded: of a network that has any, add "
+            "Activations(x[:4]) to the quantities"
+        )
     return [
         maps for _, maps in named([(maps["layer"], maps) for maps in layers], "feature maps", settings.layer)
     ]

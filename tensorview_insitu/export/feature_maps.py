@@ -23,6 +23,7 @@ from tensorview_insitu.text.file_names import safe_names
 
 _MOST_TILES = 128
 _MOST_TIMES = 500
+_OTHER_AXES = 3  # of maps: snapshot, sample, filter
 
 
 def export_feature_maps(parts: Parts, run: Run, target: Target) -> list[FeatureMapsIndex]:
@@ -41,6 +42,12 @@ def export_feature_maps(parts: Parts, run: Run, target: Target) -> list[FeatureM
                 files=[f"{folder}/*"],
             )
             found += [made] if made is not None else []
+            space = len(held[layout.activation_dataset(layer, "maps")]) - _OTHER_AXES
+            if space not in (0, 2):
+                parts.note(
+                    f"the maps of {layer} are not drawn: pictures have two axes, and these have "
+                    f"{'one' if space == 1 else space}"
+                )
     return found
 
 

@@ -291,6 +291,18 @@ def test_a_long_kernel_table_of_several_pieces_is_cut_where_it_says(tmp_path, mo
     assert f"was cut at {36 * rows + 5} of 144 rows" in " ".join(read_index(tmp_path / "e")["notes"])
 
 
+@pytest.mark.parametrize(("space", "said"), [((), None), ((5,), "one"), ((5, 6), None), ((5, 6, 7), "3")])
+def test_maps_that_are_no_pictures_are_not_drawn_and_that_is_said(space, said, tmp_path):
+    dims = ["snapshot", "sample", "row", "column", "depth"][: 2 + len(space)]
+    about = {"dims": [*dims, "filter"], "filter_axis": len(dims), "stride": 1}
+    maps = Rows(np.array([3]), np.ones((1, 2, *space, 4), np.float32), about)
+    run = written(tmp_path / "run", {**clock(1), "activations/a/maps": maps})
+    index, report = exported(run, tmp_path / "e")
+    note = f"the maps of a are not drawn: pictures have two axes, and these have {said}"
+    assert index["notes"] == ([note] if said else [])
+    assert ("feature_maps" in report.impossible) == (len(space) != 2)
+
+
 def test_what_is_not_exported_is_said(tmp_path):
     statistics = Rows(
         np.array([3]),
