@@ -38,6 +38,13 @@ class CountsInPython(keras.optimizers.schedules.LearningRateSchedule):
         return 0.1 / self.asked
 
 
+class OnlyEager(keras.optimizers.schedules.LearningRateSchedule):
+    """By the step as Python's number, which no graph has."""
+
+    def __call__(self, step):
+        return 0.1 / (1.0 + int(step))
+
+
 def constant():
     return keras.ops.convert_to_tensor(0.05)
 
@@ -45,7 +52,7 @@ def constant():
 WAYS = [(schedule, eager) for schedule in (OfStep, CountsInAVariable, lambda: constant) for eager in (0, 1)]
 
 
-@pytest.mark.parametrize(("schedule", "eager"), [*WAYS, (CountsInPython, 1)])
+@pytest.mark.parametrize(("schedule", "eager"), [*WAYS, (CountsInPython, 1), (OnlyEager, 1)])
 def test_a_schedule_goes_on_as_unrecorded(schedule, eager, tmp_path):
     x, y = digits()
     outcomes = []
@@ -66,6 +73,9 @@ def test_a_schedule_goes_on_as_unrecorded(schedule, eager, tmp_path):
     if schedule in (CountsInAVariable, CountsInPython):
         assert "learning_rate" not in rows
         assert any(m.startswith("the learning rate of sgd") and "its schedule counts" in m for m in missing)
+    elif schedule is OnlyEager:
+        assert "learning_rate" not in rows
+        assert any("whether its schedule may be asked once more cannot be found out" in m for m in missing)
     else:
         expected = 0.1 / (1.0 + np.arange(6)) if schedule is OfStep else np.full(6, 0.05)
         np.testing.assert_allclose(rows["learning_rate"], expected, rtol=1e-6)

@@ -14,7 +14,7 @@ from tensorview_insitu.explain.walk import numbered
 
 from ..columns import Column
 from .graphs import current_graph
-from .rates import may_be_read
+from .rates import why_not_read
 from .rings import Cell, Held
 from .updates import norms
 
@@ -27,23 +27,24 @@ class Optimizers:
     def __init__(self) -> None:
         self._found: list[tuple[Any, str]] = []
         self._each_once = True
-        self._unread: dict[Column, bool] = {}
+        self._unread: dict[Column, str] = {}
 
     def may_be_read(self, optimizer: Any) -> bool:
         """Whether reading an optimizer's learning rate changes nothing; found out once."""
         column = self.column(optimizer)
         if column not in self._unread:
-            self._unread[column] = not may_be_read(optimizer)
+            self._unread[column] = why_not_read(optimizer)
         return not self._unread[column]
 
     def unread(self, column: Column) -> bool:
         """Whether this learning rate is not read, as that would change it."""
-        return self._unread.get(column, False)
+        return bool(self._unread.get(column))
 
     @property
-    def not_read(self) -> list[str]:
-        """The optimizers whose learning rate is not read."""
-        return [name for _, name in self._found if self.unread(_rate_column(name))]
+    def not_read(self) -> dict[str, str]:
+        """The optimizers whose learning rate is not read, and why."""
+        reasons = {name: self._unread.get(_rate_column(name), "") for _, name in self._found}
+        return {name: reason for name, reason in reasons.items() if reason}
 
     @property
     def once_a_step(self) -> Any:

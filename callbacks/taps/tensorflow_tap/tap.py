@@ -287,11 +287,8 @@ class TensorFlowTap:
         self._optimizers.end_of_step(step.given)
         found += step.given.rates()
         self._note_several(step.given.given_several)
-        for name in self._optimizers.not_read if self._wanted.metrics else ():
-            self._note(
-                f"the learning rate of {name} is not recorded by batch: its schedule counts how often it is "
-                "asked, and would go on otherwise"
-            )
+        for name, reason in self._optimizers.not_read.items() if self._wanted.metrics else ():
+            self._note(f"the learning rate of {name} is not recorded by batch: {reason}")
         if self._wanted.metrics and not step.given.rates() and not self._optimizers.not_read:
             # A step that runs eagerly says nothing of the next.
             self._note("no learning rate is recorded by batch where train_step applies no Keras optimizer")
