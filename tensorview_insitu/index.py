@@ -303,8 +303,9 @@ class QuantityIndex(TypedDict):
 class NetworkIndex(TypedDict):
     """All kernels in one scene: a cell for each weight that is drawn, one file a time.
 
-    `boxes` are the slabs of the layers, `labels` their names. `layers` are those drawn of all `of`, and
-    `drawn` of their `weights` are there.
+    `boxes` are the slabs, `labels` their names. `layers` are what the kernels are called that are drawn of
+    all `of` (a layer with several by `layer/kernel`), `kernels` layer and variable of each; `drawn` of
+    their `weights` are there.
     """
 
     file: File
@@ -312,6 +313,7 @@ class NetworkIndex(TypedDict):
     labels: File
     arrays: dict[str, Range]
     layers: list[str]
+    kernels: list[tuple[str, str]]
     bounds: list[Range]
     of: int
     drawn: int

@@ -6,7 +6,7 @@ from tensorview_insitu.index import Index
 
 from .. import colour_maps, look
 from ..impossible import ImpossibleViewError, SettingError
-from ..layers import kernel_doubt
+from ..layers import doubt
 from ..scene import Scene
 from ..settings import Settings
 
@@ -75,7 +75,9 @@ def network(index: Index, settings: Settings) -> Scene:
         "" if whole["of"] == len(whole["layers"]) else f" of {whole['of']}"
     )
     told = f"{look.run_name(index)}: {count}, {part}" + " (black: zero, grey: none)" * is_log
-    doubted = [name for name in whole["layers"] if kernel_doubt(index, name)]
+    doubted = [
+        name for name, kernel in zip(whole["layers"], whole["kernels"], strict=True) if doubt(index, *kernel)
+    ]
     if doubted:
         told += f"\nnot trusted: {', '.join(doubted)}"
     look.caption(scene, view, "caption", told, large=True)

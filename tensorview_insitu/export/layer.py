@@ -83,13 +83,13 @@ class Exported:
         index: its part of index.json.
         distributions: of its variables.
         norms: by variable.
-        block: its kernel's cells for the scene of the whole network.
+        blocks: its kernels for the scene of the whole network.
     """
 
     index: LayerIndex
     distributions: list[DistributionIndex] = field(default_factory=list)
     norms: dict[str, Norms] = field(default_factory=dict)
-    block: Block | None = None
+    blocks: list[Block] = field(default_factory=list)
 
 
 def export_layer(
@@ -137,7 +137,13 @@ def export_layer(
     }
     made = Exported(index)
     stems = variable_stems(variables)
-    kernel = next((variable for variable in variables if variable.endswith("kernel")), None)
+    kernels = [variable for variable in variables if variable.endswith("kernel")]
+    kernel = kernels[0] if kernels else None
+    if len(kernels) > 1:
+        parts.note(
+            f"of {layer}, the views of one layer and comparisons show {kernel}; {', '.join(kernels[1:])} as "
+            "volumes, distributions and in the network"
+        )
     doubts = run.untrusted(layout.BATCH_SCALARS)
     for variable in variables:
         name, stem = f"layers/{layer}/{variable}", stems[variable]
@@ -162,8 +168,10 @@ def export_layer(
         )
         if distribution is not None:
             made.distributions.append(distribution)
+        if variable in kernels:
+            name_in_network = layer if len(kernels) == 1 else f"{layer}/{variable}"
+            made.blocks.append(Block(layer, variable, pieces, name_in_network))
         if variable == kernel:
-            made.block = Block(layer, variable, pieces)
             channels = len(about["arrays"])
             index["sheets"] = parts.make(
                 f"{name}/sheets",

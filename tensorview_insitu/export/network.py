@@ -31,17 +31,19 @@ _DEPTH = 0.5  # of a slab
 
 @dataclass
 class Block:
-    """The kernel of one layer.
+    """A kernel.
 
     Args:
-        layer: its name.
-        variable: its name.
+        layer: the layer's name.
+        variable: its own name.
         pieces: its snapshots.
+        name: what it is called in the scene.
     """
 
     layer: str
     variable: str
     pieces: Pieces
+    name: str
 
 
 class _Slab:
@@ -173,7 +175,8 @@ def export_network(target: Target, blocks: list[Block], norms: pd.DataFrame, of:
         "boxes": "network/boxes.vtp",
         "labels": "network/names.vtp",
         "arrays": known,
-        "layers": [slab.block.layer for slab in slabs],
+        "layers": [slab.block.name for slab in slabs],
+        "kernels": [(slab.block.layer, slab.block.variable) for slab in slabs],
         "bounds": [(float(low), float(high)) for low, high in bounds.T],
         "of": of,
         "drawn": len(quads),
@@ -203,7 +206,7 @@ def _write_boxes(target: Target, slabs: list[_Slab]) -> None:
     labels = [
         # Above each slab; every other one higher, so that long names do not meet.
         Label(
-            slab.block.layer,
+            slab.block.name,
             sum(slab.bounds) / 2,
             slab.height + 0.62 + 0.14 * (slab.place % 2),
             size,

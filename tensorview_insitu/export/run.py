@@ -193,8 +193,8 @@ def _export_parts(
     health, health_now = export_layer_health(
         parts, run, target, gradient_norms, (update_norms, weight_norms), norms, doubted
     )
-    blocks = [one.block for one in exported if one.block is not None]
-    kernels = sum(any(name.endswith("kernel") for name in names) for names in chosen.values())
+    blocks = [block for one in exported for block in one.blocks]
+    kernels = sum(name.endswith("kernel") for names in chosen.values() for name in names)
     network = parts.make(
         "network",
         lambda: export_network(target, blocks, gradient_norms, kernels),

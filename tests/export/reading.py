@@ -28,6 +28,12 @@ def read_poly(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray], object]:
     return vtk_to_numpy(data.GetPoints().GetData()), named, data
 
 
+def read_cells(path: Path) -> dict[str, np.ndarray]:
+    """Cell arrays of poly data."""
+    data = read_poly(path)[2].GetCellData()
+    return {data.GetArrayName(i): vtk_to_numpy(data.GetArray(i)) for i in range(data.GetNumberOfArrays())}
+
+
 def read_collection(path: Path) -> list[tuple[float, Path]]:
     """The times of a .pvd and their files."""
     entries = ElementTree.parse(path).getroot().iter("DataSet")

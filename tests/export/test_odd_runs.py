@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from reading import read_collection, read_image, read_poly
+from reading import read_cells, read_collection, read_image, read_poly
 from tensorview_insitu.paraview_states.settings import Settings
 from tensorview_insitu.paraview_states.states import write_states
 from tensorview_insitu.paraview_states.views import VIEWS
@@ -301,6 +301,25 @@ def test_maps_that_are_no_pictures_are_not_drawn_and_that_is_said(space, said, t
     note = f"the maps of a are not drawn: pictures have two axes, and these have {said}"
     assert index["notes"] == ([note] if said else [])
     assert ("feature_maps" in report.impossible) == (len(space) != 2)
+
+
+def test_every_kernel_of_a_layer_is_in_the_network_and_what_shows_one_says_which(tmp_path):
+    rows = {"layers/a/kernel": kernel([0, 3]), "layers/a/recurrent_kernel": kernel([0, 3], seed=1)}
+    run = written(tmp_path / "run", {**clock(1), **rows, "layers/b/kernel": kernel([0, 3], seed=2)})
+    index, _ = exported(run, tmp_path / "e")
+    whole = index["network"]
+    assert whole["layers"] == ["a/kernel", "a/recurrent_kernel", "b"]
+    assert (whole["of"], whole["drawn"], whole["weights"]) == (3, 108, 108)
+    _, last = read_collection(tmp_path / "e" / whole["file"])[-1]
+    cells = read_cells(last)
+    for place, (layer, name) in enumerate(whole["kernels"]):
+        at = tuple(cells[axis][cells["layer"] == place] for axis in ("row", "column", "channel", "filter"))
+        expected = run.variable(layer, name).values[(-1, *at)]
+        np.testing.assert_array_equal(cells["weight"][cells["layer"] == place], expected)
+    assert index["notes"] == [
+        "of a, the views of one layer and comparisons show kernel; recurrent_kernel as volumes, "
+        "distributions and in the network"
+    ]
 
 
 def test_what_is_not_exported_is_said(tmp_path):

@@ -5,10 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from fits import digits, fit, network
-from reading import read_collection, read_image, read_poly
+from reading import read_cells, read_collection, read_image, read_poly
 from tensorview_insitu.callbacks import Activations, InSituRecorder, Kernels
 from tensorview_insitu.paraview_states.states import write_states
-from vtkmodules.util.numpy_support import vtk_to_numpy
 
 from tensorview_insitu.export.comparison import export_comparison
 from tensorview_insitu.export.grids import as_tiles
@@ -24,16 +23,11 @@ def layer_of(exported, name):
     return next(layer for layer in read_index(exported)["layers"] if layer["name"] == name)
 
 
-def cell_arrays(path):
-    data = read_poly(path)[2].GetCellData()
-    return {data.GetArrayName(i): vtk_to_numpy(data.GetArray(i)) for i in range(data.GetNumberOfArrays())}
-
-
 def test_every_tile_holds_its_filters_grid_and_the_change_since_the_first(run, exported):
     tiles = layer_of(exported, "conv1")["grids"]
     kernel = run.variable("conv1", "kernel")
     for number, (time, path) in enumerate(read_collection(exported / tiles["file"])):
-        cells = cell_arrays(path)
+        cells = read_cells(path)
         assert time == kernel.epochs[number]
         expected = kernel.values[number, cells["row"], cells["column"], 0, cells["filter"]]
         np.testing.assert_array_equal(cells["weight"], expected)
@@ -201,7 +195,7 @@ def test_every_cell_of_the_network_tells_which_weight_it_is(run, exported):
     # Of the Dense layer's 150 inputs the first 75 are drawn, and the view says so.
     assert (whole["drawn"], whole["weights"]) == (72 + 192 + 750, 72 + 192 + 1500)
     time, path = read_collection(exported / whole["file"])[3]
-    cells = cell_arrays(path)
+    cells = read_cells(path)
     assert time == 3
     second = cells["layer"] == 1
     kernel = run.variable("conv2", "kernel").values
@@ -229,7 +223,7 @@ def test_a_comparison_holds_both_runs_and_their_difference(run, tmp_path):
     layer = next(one for one in comparison["layers"] if one["layer"] == "conv1")
     moments = read_collection(folder / layer["tiles"]["file"])
     assert [time for time, _ in moments] == [0, 1, 2, 3]
-    cells = cell_arrays(moments[2][1])
+    cells = read_cells(moments[2][1])
     at = (cells["row"], cells["column"], 0, cells["filter"])
     a, b = (one.variable("conv1", "kernel").values[(2, *at)] for one in (run, other))
     np.testing.assert_array_equal(cells["weight_0"], a)
