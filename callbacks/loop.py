@@ -1,7 +1,8 @@
 """The loop that trains: the frame of `fit`, or of a user's own loop, and whether it still runs.
 
 After Ctrl-C, or an exception in another callback, Keras tells no callback that its `fit` is over. What
-always knows is the stack: a `fit` runs while its frame is on one.
+always knows is the stack: a `fit` runs while its frame is on one. A frame holds all that `fit` had, its data
+and the threads that read them: it is let go as soon as the loop is known to be over.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Loop:
             (f for f in _outwards(frame) if not f.f_code.co_filename.startswith(_HERE)), None
         )
         self._settled = self.exact
+        self._over = False
 
     @property
     def known(self) -> bool:
@@ -50,16 +52,23 @@ class Loop:
 
     def runs(self) -> bool:
         """Whether it still runs, in whatever thread."""
+        if self._over:
+            return False
         if self._frame is None:  # hooks from several threads: nobody can tell
             return True
         stacks = sys._current_frames()
-        return any(frame is self._frame for top in stacks.values() for frame in _outwards(top))
+        try:
+            return any(frame is self._frame for top in stacks.values() for frame in _outwards(top))
+        finally:
+            stacks.clear()  # this very frame is among them: a cycle, which would keep all stacks
 
     def lists_between(self, frame: FrameType | None) -> int | None:
         """How many lists of callbacks lie between it and a frame that it called; None when it did not.
 
         None in between: a step of the loop. One: a hook of it. More: a callback trains something itself.
         """
+        if self._over:
+            return None
         if self._frame is None:
             return 0
         count, inside = 0, False
@@ -71,6 +80,10 @@ class Loop:
             inside = is_list
             frame = frame.f_back
         return None
+
+    def end(self) -> None:
+        """It is over, or about to be."""
+        self._over, self._frame = True, None
 
     def seen(self) -> None:
         """Another hook came from it."""

@@ -234,7 +234,7 @@ class InSituRecorder(keras.callbacks.Callback):
                 atexit.register(_close_at_exit, weakref.ref(self))
         elif not self._writer.busy:
             self._writer.refuse_lost()
-        self._attach(model, self._loop)
+        self._attach(model, Loop(caller, "set_model"))  # the one before may be ended by then
         for problem in problems:
             self._note(problem)
 
@@ -834,6 +834,8 @@ class InSituRecorder(keras.callbacks.Callback):
 
     def _release(self, *, leave_model: bool = False) -> None:
         self._termination.stop_listening()
+        if self._loop is not None:
+            self._loop.end()
         if leave_model:
             self._member = self._prediction_member = None
             self._placed = False
