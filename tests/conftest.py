@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +23,7 @@ except ImportError as error:
 import keras
 import numpy as np
 from fits import LargestWeights, digits, fit, network
+from tensorflow.python.data.ops import iterator_ops  # noqa: TID251 - see no_old_iterators
 from tensorview_insitu.callbacks import (
     Activations,
     Biases,
@@ -47,9 +52,55 @@ _FIRST = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--exhaustive`."""
+    parser.addoption(
+        "--exhaustive", action="store_true", help="all of the many samples that some tests draw (an hour)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The marker that goes with it."""
+    config.addinivalue_line("markers", "exhaustive: one of many samples, of which some are tried by default")
+
+
+@pytest.fixture(scope="session")
+def exhaustive(pytestconfig: pytest.Config) -> bool:
+    """Whether all samples are asked for."""
+    return bool(pytestconfig.getoption("exhaustive"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only `--exhaustive` asks for, and begin with the files that take longest."""
+    if not config.getoption("exhaustive"):
+        left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     items.sort(key=lambda item: _FIRST.index(item.path.name) if item.path.name in _FIRST else len(_FIRST))
+
+
+_ITERATORS: weakref.WeakSet[Any] = weakref.WeakSet()
+_make_iterator = iterator_ops.OwnedIterator.__init__
+
+
+def _noted(self: Any, *args: Any, **kwargs: Any) -> None:
+    _make_iterator(self, *args, **kwargs)
+    _ITERATORS.add(self)
+
+
+iterator_ops.OwnedIterator.__init__ = _noted
+
+
+@pytest.fixture(autouse=True)
+def no_old_iterators() -> Iterator[None]:
+    """Take away the iterators over data that an exception left in a cycle.
+
+    TensorFlow waits for an iterator's thread when it goes, up to as long as it has been there (tf.data may
+    miss that the thread is to end): one that is left to a garbage collection stops a later test for minutes.
+    """
+    yield
+    if len(_ITERATORS):
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

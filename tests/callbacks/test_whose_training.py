@@ -1,11 +1,13 @@
 """A run holds the steps of the recorder's own fit, whatever ends that and whatever trains the model then."""
 
+import itertools
 import signal
 import sys
 
 import keras
 import numpy as np
 import pytest
+from exhaustive import one_in
 from tensorview_insitu.callbacks import InSituRecorder, Kernels, Metrics, living
 
 from tensorview_insitu.run.errors import RunExistsError
@@ -154,9 +156,15 @@ def another_model(model, path, tmp_path):
     return path, 1
 
 
-@pytest.mark.parametrize("looked", [False, True])
-@pytest.mark.parametrize("afterwards", [anew, overwriting, resuming, another_model])
-@pytest.mark.parametrize("hook", ["set_model", "on_train_begin", "on_train_batch_begin", "on_test_end"])
+AFTERWARDS = itertools.product(
+    ["set_model", "on_train_begin", "on_train_batch_begin", "on_test_end"],
+    [anew, overwriting, resuming, another_model],
+    [False, True],
+)
+
+
+# Three is no divisor of the numbers of any of them: each is there with each.
+@pytest.mark.parametrize(("hook", "afterwards", "looked"), one_in(3, AFTERWARDS))
 def test_the_next_recorder_ends_the_dead_one_and_records_its_own(hook, afterwards, looked, tmp_path):
     path = tmp_path / "run"
     model = small()
@@ -247,7 +255,7 @@ def ctrl_c():
 
 
 @pytest.mark.parametrize("part", ["/callbacks/", "keras/src/callbacks", "tensorflow/trainer.py"])
-@pytest.mark.parametrize("share", np.random.default_rng(13).uniform(0, 1, 12).round(4))
+@pytest.mark.parametrize("share", one_in(3, np.random.default_rng(13).uniform(0, 1, 12).round(4)))
 def test_ctrl_c_at_any_line_leaves_a_run_that_is_right_and_a_cell_that_can_be_run_again(
     share, part, tmp_path, ctrl_c
 ):

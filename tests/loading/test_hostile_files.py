@@ -70,12 +70,14 @@ def reading_states(run):
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_a_hostile_state_reaches_no_paraview(name, stranger, tmp_path, witness, capsys):
+def test_a_hostile_state_reaches_no_paraview(name, stranger, tmp_path, witness, capsys, exhaustive):
     state = stranger / f"paraview/states/{VIEW}.pvsm"
     text = STATES[name](state.read_text(), str(tmp_path / "canary"))
     state.write_text(text.replace("{folder}", str(stranger / "paraview")))
     victim = everything_in(tmp_path / "victim")
-    for command in reading_states(stranger):
+    commands = reading_states(stranger)
+    number = list(STATES).index(name)
+    for command in commands if exhaustive else [commands[number % len(commands)]]:
         told = told_in_a_line(command, capsys)
         assert str(state) in told or "secret" in told, told
     assert not witness.exists() and not (tmp_path / "canary").exists()
