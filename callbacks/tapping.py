@@ -6,11 +6,14 @@ model's `train_step` is tapped only while a recorded call lasts: nothing of it s
 
 What is recorded is trained by another function than Keras', which must do the same: where the model has a
 train function that somebody else made, or goes on with a trace of what has changed since, nothing is tapped.
+A trace outlives the recording, as it would unrecorded: the gate stays on the model until something trains it
+again, and that goes on with the tapped trace unless Keras' own function would do the same.
 """
 
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
@@ -81,7 +84,9 @@ class Gate:
         self._kind = kind
         self._step_name = f"{kind}_step"
         self._members: list[Member] = []
-        self._tapped: dict[tuple[int, ...], _Tapped] = {}
+        # Each is held by its taps, so that it goes with their recorders.
+        self._tapped: weakref.WeakValueDictionary[tuple[int, ...], _Tapped] = weakref.WeakValueDictionary()
+        self._last: _Tapped | None = None  # that trained the model last, so that its trace is gone on with
         self.untapped = self._function or self._built()
 
     @classmethod
@@ -112,11 +117,11 @@ class Gate:
         if member in self._members:
             self._members.remove(member)
         if forget:
-            self._tapped = {key: kept for key, kept in self._tapped.items() if member.tap not in kept.taps}
+            member.tap.traced = None
 
     def leave(self) -> None:
         """Put Keras' function back where nobody records any more; in the thread that trains."""
-        if not self._members and self._function is self:
+        if not self._members and self._function is self and self._last is None:
             self._function = self.untapped
         self._clean()
 
@@ -147,6 +152,8 @@ class Gate:
         for member in own:
             member.calls += 1
             member.announced = False
+        if self._kind == "train":
+            self._last = tapped
         try:
             return self._with_step(tapped.step, tapped.function, *args)
         except BaseException as error:
@@ -157,8 +164,23 @@ class Gate:
 
     def _pass(self, caller: FrameType, args: Any) -> Any:
         self._tell_others([], caller)
+        if not self._members and self._last is not None:
+            return self._go_on(self._last, args)
         self.leave()
         return self.untapped(*args)
+
+    def _go_on(self, last: _Tapped, args: Any) -> Any:
+        """Train the model, which nobody records any more, as it would go on unrecorded."""
+        if not last.kept:
+            try:
+                last.kept = bool(last.taps[0].why_unlike(last.built, self.untapped, args))
+            except Exception:  # what would be traced now fails
+                last.kept = True
+        if not last.kept:
+            self._last = None
+            self.leave()
+            return self.untapped(*args)
+        return self._with_step(last.step, last.built, *args)
 
     def _tell_others(self, own: Sequence[Member], caller: FrameType) -> None:
         for member in [member for member in self._members if member not in own]:
@@ -180,13 +202,16 @@ class Gate:
             step = getattr(self._model, self._step_name)
             for tap in taps:
                 step = tap.tapped(step)
-            function = self._with_step(step, self._built)
+            built = function = self._with_step(step, self._built)
+            before = self.untapped if self._last is None else self._last.built
             for tap in taps:
-                if reason := self._with_step(step, tap.why_unlike, self.untapped, function, args):
+                if reason := self._with_step(step, tap.why_unlike, before, built, args):
                     raise _RefusedError(reason)
             for tap in taps:
                 function = tap.started(function)
-            self._tapped[key] = _Tapped(list(taps), function, step)
+            tapped = self._tapped[key] = _Tapped(list(taps), built, function, step)
+            for tap in taps:
+                tap.traced = tapped
         return self._tapped[key]
 
     def _with_step(self, step: Any, do: Callable[..., Any], *args: Any) -> Any:
@@ -233,10 +258,20 @@ class _RefusedError(Exception):
     """A tapped function would not do what the untapped does."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Tapped:
-    """A function that Keras built while the model's step was tapped."""
+    """A function that Keras built while the model's step was tapped.
+
+    Args:
+        taps: that it holds.
+        built: as Keras built it.
+        function: what is called: the same, or what leaves something out at times.
+        step: the tapped step.
+        kept: whether Keras' own function would do something else, so that the model goes on with this.
+    """
 
     taps: Sequence[Any]
+    built: Callable[..., Any]
     function: Callable[..., Any]
     step: Any
+    kept: bool = False

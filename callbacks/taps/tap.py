@@ -167,6 +167,9 @@ class Tap(Protocol):
     problems: list[str]
     """What the tap could not do."""
 
+    traced: Any
+    """What was built with it and is to live as long as it does; None before."""
+
     @property
     def works(self) -> bool:
         """Whether rows come out of it; not once it met something that it cannot tap."""
@@ -207,6 +210,9 @@ class PredictionTap(Protocol):
 
     problems: list[str]
     """What the tap could not do."""
+
+    traced: Any
+    """What was built with it and is to live as long as it does; None before."""
 
     def prepare(self) -> None:
         """What it needs before the first step; a `predict` begins."""

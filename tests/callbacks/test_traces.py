@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf  # noqa: TID251 - as users write it
 from fits import digits, network
-from tensorview_insitu.callbacks import GradientNorms, InSituRecorder, Metrics, UpdateNorms
+from tensorview_insitu.callbacks import GradientNorms, InSituRecorder, Kernels, Metrics, UpdateNorms
 from tensorview_insitu.callbacks.same_function import same_function
 from tensorview_insitu.callbacks.taps.tensorflow_tap import sampling
 
@@ -141,19 +141,76 @@ def test_a_model_that_changes_between_fits_without_compile_trains_as_it_would_un
         assert run.scalars("batch").empty and len(run.scalars("epoch")) == 2
 
 
-@pytest.mark.parametrize("again", [True, False])
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_what_follows_a_recorded_fit_is_traced_anew(change, again, tmp_path):
+def draws(model):
+    """Nothing changes, but the step draws numbers that TensorFlow counts by itself."""
+
+
+AFTERWARDS = [*CHANGES, draws, nothing]
+
+
+@pytest.mark.parametrize("again", ["another recorder", "the same", "none"])
+@pytest.mark.parametrize("change", AFTERWARDS, ids=lambda change: change.__name__)
+def test_what_follows_a_recorded_fit_goes_on_with_its_trace_as_it_would_unrecorded(change, again, tmp_path):
     outcomes = []
     for recorded in (False, True):
-        model = weighted()
-        train(model, [InSituRecorder(tmp_path / "before")] * recorded)
+        model = weighted(noise=change is draws)
+        first = InSituRecorder(tmp_path / "run")
+        second = {"another recorder": InSituRecorder(tmp_path / "other"), "the same": first, "none": None}[
+            again
+        ]
+        train(model, [first] * recorded)
         change(model)
-        if not recorded and change in (freezes, changes_a_number):
-            model.make_train_function(force=True)
-        recorder = [InSituRecorder(tmp_path / "run")] if recorded and again else []
-        outcomes.append(outcome(model, train(model, recorder)))
-    assert same(*outcomes)
+        outcomes.append(outcome(model, train(model, [second] if recorded and second is not None else [])))
+        # What comes after that goes on in the same way.
+        outcomes[-1] = (outcomes[-1], outcome(model, train(model, [])))
+    assert same(*[one[0] for one in outcomes]) and same(*[one[1] for one in outcomes])
+    run = Run.open(tmp_path / ("other" if again == "another recorder" else "run"))
+    rows = len(run.scalars("batch"))
+    if again == "none":
+        assert rows == 8
+    elif change is nothing or (change is draws and again == "the same"):
+        assert rows == 8 * (2 if again == "the same" else 1) and run.identity["missing"] == []
+    elif again == "another recorder":
+        assert rows == 0 and any("batches are not recorded" in m for m in run.identity["missing"])
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_layer_that_is_unfrozen_without_compile_ends_no_training(recorded, tmp_path):
+    ends = []
+    for callbacks in ([], [InSituRecorder(tmp_path / "one")]):
+        model = weighted()
+        freezes(model)
+        model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+        train(model, callbacks)
+        model.get_layer("classes").trainable = True
+        again = [InSituRecorder(tmp_path / "other")] if callbacks and recorded else []
+        ends.append(outcome(model, train(model, again)))
+    assert same(*ends)
+    if recorded:
+        missing = Run.open(tmp_path / "other").identity["missing"]
+        assert any("batches are not recorded" in m for m in missing)
+
+
+def test_what_others_train_with_the_trace_of_a_recorder_is_not_in_its_run(tmp_path):
+    model = weighted(noise=True)
+    recorder = InSituRecorder(
+        tmp_path / "run", [Metrics(), GradientNorms(), UpdateNorms("batch"), Kernels("batch", ["classes"])]
+    )
+    train(model, [recorder])
+    for _ in range(3):
+        train(model, [])
+    kernel = model.get_layer("classes").kernel.numpy()
+    train(model, [recorder])
+    run = Run.open(tmp_path / "run")
+    steps = list(range(1, 17))
+    assert run.identity["missing"] == [] and list(run.scalars("batch")["step"]) == steps
+    assert list(run.gradient_norms()["step"]) == list(run.update_norms()["step"]) == steps
+    assert run.gradient_norms().notna().all(axis=None) and run.scalars("batch").notna().all(axis=None)
+    held = run.variable("classes", "kernel")
+    assert list(held.steps) == [0, *steps]
+    np.testing.assert_array_equal(held.values[-1], model.get_layer("classes").kernel.numpy())
+    moved = np.linalg.norm(held.values[9].astype(np.float64) - kernel)
+    np.testing.assert_allclose(run.update_norms()["classes/kernel"][8], moved, rtol=1e-4)
 
 
 def test_one_that_is_built_anew_is_recorded_with_its_changes(tmp_path):

@@ -31,6 +31,7 @@ class TensorFlowPredictionTap:
 
     def __init__(self, model: keras.Model, wants: Callable[[str, keras.Layer], bool]) -> None:
         self.problems: list[str] = []
+        self.traced: Any = None
         self._model = model
         self._wants = wants
         self._widths: dict[str, int] = {}

@@ -106,6 +106,11 @@ class RowRing:
         row += [norms] if norms is not None else []
         return self._rows.here.scatter_nd_update([[step % self._capacity]], [tf.concat(row, 0)])
 
+    def clear(self) -> None:
+        """Hold no row."""
+        for cell in self._rows.each:
+            cell.assign(np.full(cell.shape, np.nan, np.float32))
+
     def rows(self, start: int, end: int) -> tuple[np.ndarray, list[np.ndarray]]:
         """Which of these steps it has, and the row of each on every replica; of others anything."""
         if start == end:
@@ -148,6 +153,13 @@ class StepRings:
         # A step that fails half-way (its data pipeline, say) must not count.
         with tf.control_dependencies(written):
             self._steps.here.assign_add(1)
+
+    def skip(self) -> None:
+        """Forget the steps that came since the last time: the next one is counted as the first of them."""
+        for cell in self._steps.each:
+            cell.assign(self.steps_read)
+        for ring in self._rings.values():
+            ring.clear()
 
     def drain(self) -> DrainedRows:
         """The rows of every new step."""
@@ -258,6 +270,10 @@ class ArrayRing:
     def write_once(self, step: Any, row: Callable[[], Any]) -> None:
         """Put the first row into the ring, and never another."""
         tf.cond(self._taken.here.read_value() == 0, lambda: self.write(step, row), lambda: tf.constant(0))
+
+    def skip(self) -> None:
+        """Forget the rows that came since the last time."""
+        self._read = int(self._taken.numpy())
 
     def drain(self) -> tuple[np.ndarray, np.ndarray]:
         """The steps and rows that came since the last time."""

@@ -51,6 +51,7 @@ class TensorFlowTap:
     def __init__(self, model: keras.Model, wanted: Wanted) -> None:
         self.capacity = CAPACITY
         self.problems: list[str] = []
+        self.traced: Any = None
         self._model = model
         self._wanted = wanted
         self._strategy = model.distribute_strategy
@@ -87,6 +88,11 @@ class TensorFlowTap:
         """Count steps, and where several replicas train make what they write to."""
         if self._broken:
             return
+        if self._rings is not None:
+            # What came since is of others, who went on with this trace.
+            self._rings.skip()
+            for ring in self._array_rings():
+                ring.skip()
         if self._steps is None:
             self._steps = Cell(self._wanted.steps_before, self._strategy, tf.int64)
         if self._replicas > 1 and self._rings is None:
@@ -410,9 +416,11 @@ class TensorFlowTap:
             ring = ArrayRing(request.schedule, width, self._strategy, thinnable=self._wanted.thinnable)
             ring.thin(request.stride())
             self._copies.append((pieces, ring))
-        arrays = [ring for _, ring in self._copies] + [update.ring for update in self._updates]
         # All rings are read together: the one that is full first says when.
-        self.capacity = min([self._rings.capacity, *(ring.capacity for ring in arrays)])
+        self.capacity = min([self._rings.capacity, *(ring.capacity for ring in self._array_rings())])
+
+    def _array_rings(self) -> list[ArrayRing]:
+        return [ring for _, ring in self._copies] + [update.ring for update in self._updates]
 
 
 class _Step:
