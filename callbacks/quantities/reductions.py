@@ -107,17 +107,16 @@ class Histogram(Reduction):
 
 def statistics(values: Any, axes: tuple[int, ...]) -> Any:
     """`(5, filters)`: the `Statistics` over `axes`."""
-    mean = ops.mean(values, axes)
-    square = ops.mean(ops.square(values), axes)
-    count = 1
-    for axis in axes:
-        count *= values.shape[axis]
+    mean = ops.mean(values, axes, keepdims=True)
+    # Not from the mean of the squares: where the mean is large against the spread, nothing would be left of it.
+    apart = values - mean
+    rest = ops.mean(apart, axes)
+    variance = ops.mean(ops.square(apart), axes) - ops.square(rest)
     return ops.stack(
         [
-            mean,
-            # From the squares: a pass less over the values, which may be many.
-            ops.sqrt(ops.maximum(square - ops.square(mean), 0.0)),
-            ops.sqrt(square * float(count)),
+            ops.reshape(mean, ops.shape(rest)) + rest,
+            ops.sqrt(ops.maximum(variance, 0.0)),
+            ops.sqrt(ops.sum(ops.square(values), axes)),
             ops.min(values, axes) if axes else values,
             ops.max(values, axes) if axes else values,
         ]

@@ -440,3 +440,31 @@ def test_predictions_of_several_outputs_are_kept_apart(tmp_path):
     run = Run.open(tmp_path / "run")
     assert np.array_equal(run.predictions().values, one)
     assert np.array_equal(run.predictions(1).values, two)
+
+
+@pytest.mark.parametrize(("mean", "spread"), [(293.15, 0.02), (-1e4, 0.1), (0.0, 1e-6), (3.0, 0.0)])
+def test_statistics_of_values_that_hardly_differ_are_those_of_float64(mean, spread, tmp_path):
+    rng = np.random.default_rng(0)
+    values = (mean + spread * rng.normal(size=(3, 3, 1, 4))).astype(np.float32)
+    x = (mean + spread * rng.normal(size=(8, 6, 6, 1))).astype(np.float32)
+    conv = keras.layers.Conv2D(4, 3, name="conv")
+    same = keras.layers.Conv2D(2, 1, kernel_initializer="ones", name="same")
+    inputs = keras.Input((6, 6, 1))
+    outputs = [keras.layers.GlobalAveragePooling2D()(layer(inputs)) for layer in (conv, same)]
+    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Concatenate()(outputs)))
+    conv.set_weights([values, np.zeros(4)])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    quantities = [Kernels(reduction=Statistics()), Activations(x, layers=["same"])]
+    model.fit(x, np.zeros(8), verbose=0, callbacks=[InSituRecorder(tmp_path / "run", quantities)])
+    run = Run.open(tmp_path / "run")
+    answers = np.repeat(x.astype(np.float64), 2, axis=-1)
+    for held, of in (
+        (run.statistics("conv", "kernel").values[0], values.astype(np.float64)),
+        (run.activations("same", "statistics").values[0], answers),
+    ):
+        axes = (0, 1, 2)
+        close = 1e-6 * abs(mean) * 0.02 + 1e-3 * spread  # of what float32 has of such values
+        np.testing.assert_allclose(held[0], of.mean(axes), rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(held[1], of.std(axes), atol=max(close, 1e-12))
+        np.testing.assert_allclose(held[2], np.sqrt((of**2).sum(axes)), rtol=1e-5)
+        np.testing.assert_array_equal(held[3:], [of.min(axes), of.max(axes)])
