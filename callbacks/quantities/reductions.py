@@ -108,7 +108,7 @@ class Histogram(Reduction):
 def statistics(values: Any, axes: tuple[int, ...]) -> Any:
     """`(5, filters)`: the `Statistics` over `axes`."""
     mean = ops.mean(values, axes, keepdims=True)
-    # Not from the mean of the squares: where the mean is large against the spread, nothing would be left of it.
+    # Not from the mean of the squares: of a spread that is small against the mean nothing would be left.
     apart = values - mean
     rest = ops.mean(apart, axes)
     variance = ops.mean(ops.square(apart), axes) - ops.square(rest)

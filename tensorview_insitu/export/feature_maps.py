@@ -70,10 +70,24 @@ def _layers(run: Run, held: Mapping[str, tuple[int, ...]]) -> list[str]:
 
 def _export(run: Run, target: Target, folder: str, layer: str) -> FeatureMapsIndex | None:
     maps = run.activations(layer, "maps")
-    return _export_layer(target, folder, layer, maps) if maps.values.ndim == 5 else None
+    if maps.values.ndim != 5:
+        return None
+    return _export_layer(target, folder, layer, maps, _dead_at(run.activations(layer, "statistics")))
 
 
-def _export_layer(target: Target, folder: str, layer: str, maps: Snapshots) -> FeatureMapsIndex:
+def _dead_at(statistics: Snapshots) -> dict[int, NDArray[np.int64]]:
+    """By step, the filters that answered zero to the whole probe, of which the maps may be a part."""
+    names = list(statistics.attributes["statistics"])
+    lows, highs = (statistics.values[:, names.index(name)] for name in ("minimum", "maximum"))
+    return {
+        int(step): np.flatnonzero((low == 0) & (high == 0))
+        for step, low, high in zip(statistics.steps, lows, highs, strict=True)
+    }
+
+
+def _export_layer(
+    target: Target, folder: str, layer: str, maps: Snapshots, dead_at: Mapping[int, NDArray[np.int64]]
+) -> FeatureMapsIndex:
     # (snapshot, sample, row, column, filter), of the first sample; an array for each of the others.
     snapshots, samples, rows, columns, filters = maps.values.shape
     shown = min(filters, _MOST_TILES)
@@ -82,8 +96,8 @@ def _export_layer(target: Target, folder: str, layer: str, maps: Snapshots) -> F
     dead_now = 0
     for i in spread(snapshots, _MOST_TIMES):
         step, epoch, values = int(maps.steps[i]), float(maps.epochs[i]), maps.values[i]
-        dead = np.flatnonzero((values[..., :shown] == 0).all(axis=(0, 1, 2)))
-        dead_now = int((values == 0).all(axis=(0, 1, 2)).sum())
+        dead = dead_at[step]
+        dead_now, dead = len(dead), dead[dead < shown]
         name, outline = f"maps_{step:07d}.vti", f"dead_{step:07d}.vtp"
         if target.lacks(f"{folder}/{name}", values):
             arrays = {f"sample_{s}": _picture(tiling, values[s, :, :, :shown]) for s in range(samples)}

@@ -296,7 +296,14 @@ def test_maps_that_are_no_pictures_are_not_drawn_and_that_is_said(space, said, t
     dims = ["snapshot", "sample", "row", "column", "depth"][: 2 + len(space)]
     about = {"dims": [*dims, "filter"], "filter_axis": len(dims), "stride": 1}
     maps = Rows(np.array([3]), np.ones((1, 2, *space, 4), np.float32), about)
-    run = written(tmp_path / "run", {**clock(1), "activations/a/maps": maps})
+    told = {
+        "dims": ["snapshot", "statistic", "filter"],
+        "filter_axis": 2,
+        "statistics": ["minimum", "maximum"],
+    }
+    statistics = Rows(np.array([3]), np.ones((1, 2, 4), np.float32), told)
+    rows = {"activations/a/maps": maps, "activations/a/statistics": statistics}
+    run = written(tmp_path / "run", {**clock(1), **rows})
     index, report = exported(run, tmp_path / "e")
     note = f"the maps of a are not drawn: pictures have two axes, and these have {said}"
     assert index["notes"] == ([note] if said else [])

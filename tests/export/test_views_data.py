@@ -158,6 +158,25 @@ def test_dead_filters_are_outlined_and_counted(tmp_path):
     assert dead["conv1"].iloc[-1] == maps["dead"]
 
 
+def test_what_is_zero_for_one_sample_only_is_not_outlined_as_dead(tmp_path):
+    x = np.ones((8, 8, 8, 1), np.float32)
+    x[4:] = -1  # of two filters each answers to one half of the probe; a third never does
+    inputs = keras.Input((8, 8, 1))
+    conv = keras.layers.Conv2D(3, 1, activation="relu", name="conv")
+    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(conv(inputs))))
+    conv.set_weights([np.array([1, -1, 0], np.float32).reshape(1, 1, 1, 3), np.zeros(3)])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    model.fit(x, np.zeros(8), verbose=0, callbacks=[InSituRecorder(tmp_path / "run", [Activations(x)])])
+    run = Run.open(tmp_path / "run")
+    assert list(run.dead_filters()["conv"]) == [1, 1] and run.activations("conv").values.shape[1] == 1
+    folder = export_run(run).parent
+    (maps,) = read_index(folder)["feature_maps"]
+    assert maps["dead"] == 1
+    for _, path in read_collection(folder / maps["tiles"]["outlines"]):
+        points, _, outlines = read_poly(path)
+        assert outlines.GetNumberOfLines() == 1 and points[:, 1].max() < maps["tiles"]["size"][1] / 2
+
+
 def test_layer_health_agrees_with_pandas(run, exported):
     maps = {heat["array"]: heat for heat in read_index(exported)["health"]}
     assert set(maps) == {
