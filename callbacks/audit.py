@@ -106,6 +106,7 @@ class Audit:
         self._complete = True
         self._steps = 0
         self._begun = 0
+        self._without_data = 0
         self._at_once = 1
         self._updates: int | None = None
 
@@ -121,13 +122,17 @@ class Audit:
         """
         self._epoch = {}
         self._complete = True
-        self._steps = self._begun = 0
+        self._steps = self._begun = self._without_data = 0
         self._updates = updates
 
     def begin_batches(self, count: int) -> None:
         """Keras begins an execution of so many batches at the most."""
         self._begun += count
         self._at_once = count
+
+    def end_of_data(self) -> None:
+        """The execution that Keras began last came to the end of the data."""
+        self._without_data += self._at_once
 
     def steps(self, count: int, lost: int) -> None:
         """So many steps came out of the tap; of those lost before them nothing can be said."""
@@ -164,14 +169,16 @@ class Audit:
         """
         found = []
         # The last execution of several batches may have had fewer.
-        if not self._begun - self._at_once < self._steps <= self._begun and self._begun:
+        at_least = self._begun - self._without_data - self._at_once + 1
+        if not at_least <= self._steps <= self._begun and self._begun:
             found.append(
                 f"in epoch {epoch} Keras ran {self._begun} batches, of which {self._steps} are recorded"
             )
         if updates is not None and self._updates is not None:
             done = updates - self._updates
-            # Every step that is recorded counts: where there are fewer, something has set the counter.
-            if done > self._steps:
+            # Every step that is recorded counts: where there are fewer, something has set the counter. A step
+            # that finds no data may count too: TensorFlow need not wait for them to count.
+            if done > self._steps + self._without_data:
                 found.append(
                     f"in epoch {epoch} the optimizer's count of updates went on by {done}, while "
                     f"{self._steps} steps are recorded"

@@ -22,6 +22,7 @@ class Clock:
         self.uncounted = 0  # batches that began since the last rows: what there is where no tap counts
         self._epochs_before = 0
         self._fit_begins = True
+        self._ended = True  # whether the epoch is over: one that broke off is done again
         self._batches_done = 0
         self._began: list[tuple[int, float]] = []
 
@@ -30,17 +31,23 @@ class Clock:
         self.step, self.epoch = step, epoch
 
     def begin_fit(self) -> None:
-        """A `fit` begins, whose first epoch comes after all that were."""
+        """A `fit` begins, whose first epoch comes after all that were whole."""
         self._fit_begins = True
 
     def begin_epoch(self, epoch: int) -> None:
         """Keras begins its epoch `epoch`, counted from 0, or from `initial_epoch`, in every `fit`."""
         if self._fit_begins:
-            self._epochs_before = max(0, self.epoch - epoch)
+            whole = self.epoch if self._ended else self.epoch - 1
+            self._epochs_before = max(0, whole - epoch)
             self._fit_begins = False
+        self._ended = False
         self.epoch = epoch + 1 + self._epochs_before
         self._batches_done = 0
         self._began = []
+
+    def end_epoch(self) -> None:
+        """The epoch is over."""
+        self._ended = True
 
     def begin_batch(self, batch: int, at_once: int) -> None:
         """An execution of `at_once` batches begins with Keras' batch `batch`, counted from 0 in the epoch."""

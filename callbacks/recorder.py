@@ -33,6 +33,7 @@ from .asked import Asked
 from .attempts import Attempts
 from .audit import Audit, Doubt
 from .begun import RECORDED, Begun
+from .between_fits import BetweenFits
 from .blocks import drained_rows, step_rows, table_rows
 from .budget import Budget
 from .clock import Clock
@@ -166,6 +167,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._thinner = Thinner(budget)
         self._termination = Termination(weakref.WeakMethod(self._terminate))
         self._loop: Loop | None = None  # that this records, or recorded last
+        self._between_fits = BetweenFits()
         self._gate: Gate | None = None
         self._prediction_gate: Gate | None = None
         self._member: Member | None = None
@@ -319,9 +321,12 @@ class InSituRecorder(keras.callbacks.Callback):
         Here and not in on_train_batch_end: on asynchronous backends that hook alone would make all
         callbacks wait for every batch.
         """
+        assert self._begun is not None
         self._take_up_again("on_train_batch_begin")
         if not self._initial_taken and self._built_before:
             self._take_initial()
+        if set_meanwhile := self._between_fits.begin(self._begun, self._clock.step):
+            self._note(set_meanwhile)
         self._keep_gate()
         at_once = self._at_once()
         due = self._probed_due_by_step()
@@ -356,6 +361,7 @@ class InSituRecorder(keras.callbacks.Callback):
         asked = self._begun.asked
         self._take_probed([q for q in asked if q in due_by_step or q.schedule.due_at_end_of(epoch)])
         self._note_thinned(self._thinner.end_epoch(self._tap, self._writer))
+        self._clock.end_epoch()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Leave the model as it was found, and pack the run."""
@@ -600,6 +606,8 @@ class InSituRecorder(keras.callbacks.Callback):
         """A step of the recorded fit raised this: Keras will not call on_train_end."""
         if self._tap is None or not self._tap.is_end_of_data(error):
             self._fail(error)
+        else:
+            self._audit.end_of_data()
 
     @_never_stops_training
     def _fail(self, error: BaseException) -> None:
@@ -830,6 +838,8 @@ class InSituRecorder(keras.callbacks.Callback):
         finally:
             self._release(leave_model=leave_model)
             self._writer.finish(status, seconds=seconds if recorded else 0)
+        if self._clock.step and status == FINISHED:
+            self._between_fits.end(self._begun)
         self._tell_problems()
 
     def _release(self, *, leave_model: bool = False) -> None:

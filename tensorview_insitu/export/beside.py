@@ -20,6 +20,8 @@ from tensorview_insitu.text.array_names import array_name
 from tensorview_insitu.text.file_names import safe_names
 
 MOST_TIMES = 2000
+KINDS = {"xdmf": "xmf", "vtkhdf": "vtkhdf"}
+"""How the files of each format end; by default they lie in a folder of the format's name."""
 
 Write = Callable[[Path, Path, str, Snapshots], None]
 """Writes one file: its path, run.h5, the dataset in that, and what is in it."""
@@ -95,6 +97,21 @@ def export_beside(
     for file in target.ledger.finish(run.identity["run_id"]):
         parts.remove(_states_of(file.rsplit(".", 1)[0]))
     return Sidecars(written, parts.failed, parts.notes)
+
+
+def remove_of_others(run: Run, folder: Path) -> None:
+    """Take away the files beside another run.h5 than the one that is there now, and their states.
+
+    Args:
+        run: whose they may be.
+        folder: the export's, in which each kind has its own.
+    """
+    for kind, ending in KINDS.items():
+        target = Target(folder / kind, read_manifest(folder / kind, f".{ending}.json"), f".{ending}.json")
+        if target.ledger.run_before not in (None, run.identity["run_id"]):
+            target.ledger.begin()
+            for file in target.ledger.finish(run.identity["run_id"]):
+                Parts(target).remove(_states_of(file.rsplit(".", 1)[0]))
 
 
 def _states_of(name: str) -> list[str]:

@@ -115,6 +115,9 @@ class Ledger:
         folder: of the export.
         before: the manifest of the export before; None keeps no file of it.
         name: of the manifest: files of another kind in the same folder have their own.
+
+    Attributes:
+        run_before: the run of the export before; None without one.
     """
 
     def __init__(self, folder: Path, before: Manifest | None = None, name: str = MANIFEST_FILE) -> None:
@@ -122,6 +125,7 @@ class Ledger:
         self._manifest = folder / name
         self._begun_file = folder / (BEGUN_FILE if name == MANIFEST_FILE else f"{name}.begun")
         self._before = before["files"] if before is not None else {}
+        self.run_before = before["run_id"] if before is not None else None
         self._made_of: dict[str, str] = {}
         self._begun: Any = None
         self._left: list[str] = []

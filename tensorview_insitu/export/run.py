@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from tensorview_insitu import __version__
+from tensorview_insitu.export.beside import remove_of_others
 from tensorview_insitu.export.curves import export_curve, export_tables, metrics_of, normalise, validation_of
 from tensorview_insitu.export.explanations import export_explanations
 from tensorview_insitu.export.feature_maps import export_feature_maps
@@ -121,6 +122,7 @@ def export_run(
             index = _export_parts(run, target, chosen, layers, every, problem, progress)
             write_index(place, index)
             target.ledger.finish(run_id, source, options)
+            remove_of_others(run, place)
         finally:
             target.ledger.close()
     return place / INDEX_FILE

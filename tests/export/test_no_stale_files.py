@@ -131,6 +131,21 @@ def test_no_file_beside_a_run_outlives_the_variable_that_it_shows(kind, copied_r
     assert {name: now[name] for name in copied} == copied
 
 
+def test_files_beside_a_run_that_was_overwritten_go_with_the_next_export(run, copied_run, compared):
+    folder = copied_run.folder
+    for kind in ("xdmf", "vtkhdf"):
+        assert main(["export", str(folder), "--format", kind]) == 0
+    assert main(["export", str(folder)]) == 0
+    beside = {path for kind in ("xdmf", "vtkhdf") for path in (folder / "paraview" / kind).glob("conv1.*")}
+    assert len(beside) == 4 and all(path.exists() for path in beside)  # of the same run they stay
+    for path in (compared.parent / "other").iterdir():
+        if path.is_file():
+            shutil.copy(path, folder)
+    assert main(["export", str(folder)]) == 0
+    assert not any(path.exists() for path in beside)
+    assert not [*(folder / "paraview").glob("*/states/conv1.*")]
+
+
 def test_a_manifest_of_a_strangers_has_nothing_else_removed(run, tmp_path):
     folder = export_run(run, tmp_path / "export").parent
     write_states(folder)

@@ -127,12 +127,13 @@ class Logs:
         self._results: list[Result] = []
         self._alive: list[Any] = []  # an id is of use only while its thing lives
         self._tape: Any = None
+        self._watched: set[int] = set()
         if self._graph is None:
             # Eager tensors have no graph to look at; a tape over the metrics' state knows as much.
             self._tape = tf.GradientTape(persistent=True, watch_accessed_variables=False)
             self._tape.__enter__()
             for variable in self._state_variables():
-                self._tape.watch(variable.value)
+                self._watch(variable)
 
     # ---- while the step runs
 
@@ -142,11 +143,17 @@ class Logs:
             self.assigned(variable)  # a count, or a vector: no metric's mean
             return
         self._look_whether_used(variable)
+        if self._tape is not None and id(variable) not in self._watched and variable.value is not None:
+            self._watch(variable)  # made by this step
         if current_graph() is self._graph:
             self._alive.append(variable)
             self._added.setdefault(id(variable), []).append(value)
         else:
             self._nested.add(variable, value)
+
+    def _watch(self, variable: Any) -> None:
+        self._watched.add(id(variable))
+        self._tape.watch(variable.value)
 
     def assigned(self, variable: Any) -> None:
         """A variable is about to be given another value."""
