@@ -131,6 +131,7 @@ class _Maps:
         self._network = KerasNetwork(model)
         self._explain = method_named(quantity.method)
         self._last: Floats | None = None
+        self._answer = ""  # what the numbers of a class are: its probability, or its score
         self._images_taken = False
 
     def take(self, step: int) -> dict[str, Rows]:
@@ -162,11 +163,13 @@ class _Maps:
         columns, values = [], []
         mask = self._quantity.mask
         probabilities = self._network.predict(self._quantity.probe).probabilities
+        if not self._answer:  # once: a table has the same columns to its end
+            self._answer = "probability" if self._network.gives_probabilities else "score"
         inside = share_inside(found.maps, mask) if mask is not None else None
         for sample in range(len(self._quantity.probe)):
             if found.classes.size:
                 chosen = int(found.classes[sample])
-                columns += [f"class_{sample}", f"probability_{sample}"]
+                columns += [f"class_{sample}", f"{self._answer}_{sample}"]
                 values += [float(chosen), float(probabilities[sample, chosen])]
             columns.append(f"drift_{sample}")
             before = self._last

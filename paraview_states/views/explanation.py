@@ -109,6 +109,7 @@ def _chart(scene: Scene, one: ExplanationIndex, settings: Settings) -> View:
     table = one["focus"]
     known = {
         f"probability_{sample}": ("probability of the class", look.TRAINING, False),
+        f"score_{sample}": ("score of the class (no softmax)", look.TRAINING, False),
         f"drift_{sample}": ("rank correlation with the map before", look.VALIDATION, False),
         f"inside_{sample}": ("share inside the mask", colour_maps.category(3), True),
     }

@@ -67,12 +67,14 @@ def write_explained(
             _save(path, _overlay(picture, values, signed=method in SIGNED))
             written.append(path)
     probabilities = answers_of(network, images, classes)
+    answer = "probability" if network.gives_probabilities else "score"
     captions = [
-        f"{path.stem}, class {c}: {p:.2f}" for path, c, p in zip(paths, classes, probabilities, strict=True)
+        f"{path.stem}, class {c}: {answer} {p:.2f}"
+        for path, c, p in zip(paths, classes, probabilities, strict=True)
     ]
     sheet = folder / "contact_sheet.png"
     _write_sheet(sheet, grey, flat, captions)
-    target.ledger.finish(_write_index(target, model, grey, found, flat, classes, probabilities))
+    target.ledger.finish(_write_index(target, model, grey, found, flat, classes, {answer: probabilities}))
     states = write_states(folder, ["explanation_grid", "explanation"]).written
     return [sheet, *written, *(path for path in states if path.suffix == ".pvsm")]
 
@@ -179,7 +181,7 @@ def _write_index(
     found: Mapping[str, Explanation],
     flat: Mapping[str, Floats],
     classes: NDArray[np.int64],
-    probabilities: Floats,
+    answers: Mapping[str, Floats],
 ) -> str:
     """Write index.json; its run id."""
     times: Times = {"epochs": [0.0], "steps": [0.0]}
@@ -196,8 +198,9 @@ def _write_index(
         times,
     )
     numbers: dict[str, list[float]] = {"step": [0.0], "epoch": [0.0]}
-    for sample, (chosen, probability) in enumerate(zip(classes, probabilities, strict=True)):
-        numbers |= {f"class_{sample}": [float(chosen)], f"probability_{sample}": [float(probability)]}
+    for sample, chosen in enumerate(classes):
+        numbers[f"class_{sample}"] = [float(chosen)]
+        numbers |= {f"{name}_{sample}": [float(values[sample])] for name, values in answers.items()}
     shown = [
         Explained(
             method,

@@ -169,6 +169,11 @@ class KerasNetwork:
             return "the model's output as it is: it sums to one, but no softmax was found to pass by"
         return "the model's output as it is; it has no softmax or sigmoid"
 
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether its answers come out of a softmax or sigmoid, or sum to one."""
+        return bool(self._facts().ending) or self._looks_bent
+
     def layers(self) -> Mapping[str, tuple[int | None, ...]]:
         """The layers that compute something, in their order; `(*spatial, filters)` of what each answers."""
         return self._facts().layers

@@ -63,6 +63,10 @@ class Network(Protocol):
     def score_is(self) -> str:
         """What the scores are, in words."""
 
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether what it answers are probabilities; else `Prediction.probabilities` are scores."""
+
     def predict(self, images: Floats) -> Prediction:
         """What it answers to images."""
 

@@ -24,7 +24,7 @@ class Curve:
 
     Args:
         shares: `(points,)`, of the pixels that are changed.
-        probabilities: `(batch, points)`.
+        probabilities: `(batch, points)`; the scores where the network ends in neither softmax nor sigmoid.
         areas: `(batch,)`, under each curve: of deletion, the lower the better; of insertion, the higher.
     """
 

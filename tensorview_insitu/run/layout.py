@@ -29,7 +29,7 @@ and on request, `<variable>` standing for `<layer path>/<variable>`::
     /activations/<layer path>/statistics  (snapshots, statistics, filters), over the whole probe
     /explanations/<name>/maps      (snapshots, samples, row, column): of fixed samples, by one method
     /explanations/<name>/images    (1, samples, row, column, channel): those samples
-    /explanations/<name>/focus     (rows, ...); columns: class_0, probability_0, drift_0, inside_0, ...
+    /explanations/<name>/focus     (rows, ...); columns: class_0, probability_0 or score_0, drift_0, ...
     /quantities/<name>             (rows, numbers) float64; columns: those of the user's own
     /dead_filters                  (rows, layers): how many are zero all over the probe
     /predictions/scores            (samples, ...): what `predict` answered; the steps count samples;

@@ -262,9 +262,10 @@ class Run:
     def focus(self, name: str) -> pd.DataFrame:
         """Numbers about the maps of one method, a row for each moment.
 
-        For each sample: `class`, the one that is explained; `probability` of it; `drift`, the rank
-        correlation with the map before; `inside`, the share of the map within the mask. An epoch of 2.5 is
-        in the middle of the third, and 0 before training.
+        For each sample: `class`, the one that is explained; `probability` of it, or `score` where the model
+        ends in neither softmax nor sigmoid; `drift`, the rank correlation with the map before; `inside`, the
+        share of the map within the mask. An epoch of 2.5 is in the middle of the third, and 0 before
+        training.
         """
         return self._at_moments(self._table(layout.explanation_dataset(name, "focus")))
 

@@ -65,6 +65,20 @@ def test_the_maps_are_those_of_the_model_at_that_moment(explained):
     assert focus["probability_1"].iloc[-1] == pytest.approx(probabilities[1, LABELS[1]], abs=1e-5)
 
 
+def test_a_score_is_not_called_a_probability(tmp_path):
+    inputs = keras.Input(PROBE.shape[1:])
+    outputs = keras.layers.Dense(10, name="logits")(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    quantity = Explanations("saliency", PROBE, target=LABELS)
+    model.fit(PROBE, np.asarray(LABELS), verbose=0, callbacks=[InSituRecorder(tmp_path / "run", [quantity])])
+    focus = Run.open(tmp_path / "run").focus("saliency")
+    logits = model.predict(PROBE, verbose=0)
+    for sample, label in enumerate(LABELS):
+        assert f"probability_{sample}" not in focus
+        assert focus[f"score_{sample}"].iloc[-1] == pytest.approx(logits[sample, label], abs=1e-5)
+
+
 def test_by_batches_and_thinned(explained):
     model, _, run, _ = explained
     steps = list(run.explanation("saliency").steps)
