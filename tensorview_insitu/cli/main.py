@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except BrokenPipeError:
         # Who read it has read enough. Python would say at its end that it could not print the rest.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return _BROKEN_PIPE
     except (ValueError, KeyError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
         return _told(error, 2)

@@ -52,23 +52,24 @@ def export_layer_health(
     kernels = {name: one for name, one in norms.items() if _is_kernel(name)}
     moving = {name: one for name, one in norms.items() if name.endswith(_MOVING)}
     of_updates = {**run.untrusted(layout.UPDATE_NORMS), **run.untrusted(layout.WEIGHT_NORMS)}
+    by_step = layout.UPDATE_NORMS in run.datasets()
+    moves = [move for one in kernels.values() for move in one.moves]
+    if moves and not by_step and np.isnan(moves).all():
+        parts.note(
+            "how far an epoch moves the weights is not shown: no ends of two consecutive epochs are "
+            "among the snapshots that are exported"
+        )
     made: dict[str, tuple[Callable[[], _Table], Mapping[str, str]]] = {
         "log10_gradient_norm": (
             lambda: _mean_logs(gradients, numbers),
             run.untrusted(layout.GRADIENT_NORMS),
         ),
         "log10_update_to_weight": (lambda: _updates(*updates, numbers), of_updates),
-        "log10_epoch_to_weight": (lambda: {} if len(updates[0]) else _moves(kernels, numbers), doubts),
+        "log10_epoch_to_weight": (lambda: {} if by_step else _moves(kernels, numbers), doubts),
         "log10_weight_norm": (lambda: _norms_at(kernels, numbers), doubts),
         "dead_share": (lambda: _dead(run, numbers), run.untrusted(layout.DEAD_FILTERS)),
         "log10_moving": (lambda: _norms_at(moving, numbers), doubts),
     }
-    moves = [move for one in kernels.values() for move in one.moves]
-    if moves and not len(updates[0]) and np.isnan(moves).all():
-        parts.note(
-            "how far an epoch moves the weights is not shown: no ends of two consecutive epochs are "
-            "among the snapshots that are exported"
-        )
     maps = []
     for array, (read, doubted) in made.items():
         heat = parts.make(

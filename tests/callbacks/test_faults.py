@@ -184,8 +184,10 @@ def test_what_is_dropped_for_want_of_room_is_counted(tmp_path, monkeypatch):
         publish(path, *args, **options)
 
     monkeypatch.setattr(writer, "publish", slow)
+    recorder = InSituRecorder(tmp_path / "run", [Metrics(), Kernels("batch")])
     with pytest.warns(RuntimeWarning, match="the disk does not keep up"):
-        fit(network(), [InSituRecorder(tmp_path / "run", [Metrics(), Kernels("batch")])], epochs=8)
+        fit(network(), [recorder], epochs=8)
+    recorder.close()  # waits for what goes on in the background
     run = Run.open(tmp_path / "run")
     assert len(run.scalars("batch")) == 104
     kept = len(run.variable("conv1", "kernel"))
