@@ -17,6 +17,7 @@ class LinearNetwork:
     """
 
     score_is = "a linear function"
+    gives_probabilities = False
 
     def __init__(self, weights, bias=0.0, *, squashed=True):
         self.table = np.asarray(weights, np.float32)

@@ -150,7 +150,7 @@ def record(folder: Path, name: Names, *, scale: float = 1.0) -> Run:
         layout.variable_dataset(dense, own): array(at, ["filter"], 3),
         layout.activation_dataset(conv, "maps"): array(ends, ["sample", *space, "filter"], 2, 4, 4, 4),
         layout.activation_dataset(conv, "statistics"): array(
-            ends, ["statistic", "filter"], 2, 4, statistics=["mean", name("statistic")]
+            ends, ["statistic", "filter"], 3, 4, statistics=["minimum", "maximum", name("statistic")]
         ),
         of(explained, "maps"): array(ends, ["sample", *space], 2, 5, 5, **about),
         of(explained, "images"): array(ends[:1], ["sample", *space, "channel"], 2, 5, 5, 1),
@@ -205,6 +205,7 @@ class _Network:
     """A network that says the same of everything."""
 
     image_shape = (6, 6, 1)
+    gives_probabilities = True
 
     def predict(self, images: np.ndarray) -> object:
         from tensorview_insitu.explain.network import Prediction
