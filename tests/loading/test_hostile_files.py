@@ -282,7 +282,8 @@ def model(tmp_path_factory):
     x = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(image)
     x = keras.layers.Activation("tanh")(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    made = keras.Model(image, keras.layers.Dense(2, activation="softmax")(x))
+    # By its name: an unnamed one is called by how many this process has made.
+    made = keras.Model(image, keras.layers.Dense(2, activation="softmax", name="dense")(x))
     path = tmp_path_factory.mktemp("model") / "model.keras"
     made.save(path)
     return path
