@@ -50,6 +50,8 @@ _FIRST = (
     "test_crash_replay.py",
     "test_commands.py",
 )
+# Then what starts children, before a process has traced so much that to fork it takes long.
+_THEN = ("run", "text", "loading")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,7 +78,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("exhaustive")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-    items.sort(key=lambda item: _FIRST.index(item.path.name) if item.path.name in _FIRST else len(_FIRST))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if item.path.name in _FIRST:
+        return _FIRST.index(item.path.name)
+    folder = item.path.parent.name
+    return len(_FIRST) + (_THEN.index(folder) if folder in _THEN else len(_THEN))
 
 
 _ITERATORS: weakref.WeakSet[Any] = weakref.WeakSet()
