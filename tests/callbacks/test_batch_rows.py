@@ -383,6 +383,22 @@ def test_a_number_that_only_bears_a_metrics_name_is_not_taken_for_it(eager, tmp_
     assert any("another number under that name" in m for m in run.identity["missing"])
 
 
+class Infinite(Compiled):
+    """Its metric is beyond all numbers."""
+
+    @tf.function
+    def train_step(self, data):
+        self.tracker.update_state(self.descend(*data) * np.inf)
+        return {"loss": self.tracker.result()}
+
+
+@EAGER
+def test_an_infinite_value_out_of_a_function_is_recorded_as_one(eager, tmp_path):
+    run = recorded(made(Infinite), tmp_path / "run", eager)
+    assert (run.scalars("batch")["loss"] == np.inf).all()
+    assert run.untrusted("scalars/batch") == {}
+
+
 class Now(Own):
     """A metric that only some steps update, one that each step resets, one that nothing resets."""
 

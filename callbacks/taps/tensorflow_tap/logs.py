@@ -387,8 +387,8 @@ def _is_result(source: Result, value: Any) -> Any:
     with unwitnessed():
         said = source.metric.result()
     said = tf.cast(said if source.key is None else said[source.key], tf.float32)
-    # Two computations of one formula may round apart.
-    return tf.abs(said - value) <= _SAME * tf.abs(said)
+    # Two computations of one formula may round apart; infinities differ by nothing that is a number.
+    return tf.logical_or(tf.equal(said, value), tf.abs(said - value) <= _SAME * tf.abs(said))
 
 
 def _is_plain_mean(metric: keras.metrics.Metric) -> bool:
