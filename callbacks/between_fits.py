@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import zlib
 
+from tensorview_insitu.text.listed import listed
+
 from .arrays import to_numpy
 from .begun import Begun
-
-_FEW = 3  # names in a sentence
 
 
 class BetweenFits:
@@ -32,9 +32,8 @@ class BetweenFits:
         changed = [name for name, number in left.items() if now.get(name, number) != number]
         if not changed:
             return ""
-        more = f" and {len(changed) - _FEW} more" if len(changed) > _FEW else ""
         return (
-            f"between step {step} and the next, of another fit, {', '.join(changed[:_FEW])}{more} were set "
+            f"between step {step} and the next, of another fit, {listed(changed)} were set "
             "by something else than the recorded training (another model, another training, set_weights): "
             "what they move by between the snapshots around that is not of recorded steps"
         )

@@ -16,9 +16,8 @@ from typing import Any
 
 from tensorview_insitu.cli.command import add_command
 from tensorview_insitu.cli.say import say, say_lines
+from tensorview_insitu.text.listed import listed
 from tensorview_insitu.text.printable import printable
-
-_FEW = 3  # paths that are named for each reason; run.json has all
 
 
 def add_to(commands: Any) -> None:
@@ -151,8 +150,7 @@ def _left_out(reasons: dict[str, str]) -> list[str]:
         by_reason.setdefault(reason, []).append(path)
     lines = []
     for reason, paths in by_reason.items():
-        more = f" and {len(paths) - _FEW} more" if len(paths) > _FEW else ""
-        lines.append(f"{', '.join(paths[:_FEW])}{more}: {reason}")
+        lines.append(f"{listed(paths)}: {reason}")
     return lines
 
 

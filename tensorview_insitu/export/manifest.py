@@ -27,7 +27,7 @@ from tensorview_insitu.text.file_names import checked
 MANIFEST_FILE = ".files.json"
 BEGUN_FILE = ".files.begun"
 _MOST_BYTES = 64 << 20
-# Never states and pictures: those a user edits.
+# What may be taken away. Never states and pictures: those a user edits.
 _SIDECARS = (".xmf", ".vtkhdf")
 _FOLDERS = (
     "tables", "curves", "gradient_norms", "layer_health", "network", "explanations", "layers", "activations",

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tensorview_insitu.explain.walk import walk
 from tensorview_insitu.run import layout
+from tensorview_insitu.text.listed import listed
 from tensorview_insitu.text.one_line import told
 
 from ...layers import LayerVariable
@@ -33,7 +34,6 @@ from .trace import ours, why_unlike
 from .updates import Update
 from .witness import Result, witnessed
 
-_FEW = 3  # variables that a sentence names
 _ONCE = Schedule(every=1)
 _METRICS = "loss and metrics"
 _GRADIENTS = "gradients and updates"
@@ -258,7 +258,7 @@ class TensorFlowTap:
         # The graph of a step that makes variables is traced once more, before it runs.
         if names and tf.executing_eagerly():
             self._note(
-                f"{_listed(names)} of step 0 are what the first step, which builds the model, had made of "
+                f"{listed(names)} of step 0 are what the first step, which builds the model, had made of "
                 "them before it applied an optimizer"
             )
 
@@ -274,7 +274,7 @@ class TensorFlowTap:
             update.begin_late(self._step(), step.given.graph, step.set_by_step)
             if names := update.set_before:
                 self._note(
-                    f"the update norms of {_listed(names)} are missing for the first step: it builds the "
+                    f"the update norms of {listed(names)} are missing for the first step: it builds the "
                     "model, and sets them before it applies an optimizer"
                 )
         variables = given if given is not None else optimizer._trainable_variables
@@ -316,7 +316,7 @@ class TensorFlowTap:
         if not names or (self._wanted.gradient_norms is None and not taken):
             return
         self._note(
-            f"the gradient norms of {_listed(names)} are those of the last of several gradients in a step"
+            f"the gradient norms of {listed(names)} are those of the last of several gradients in a step"
         )
 
     def _names_of_norms(self, applied: Applied) -> tuple[str, ...]:
@@ -483,11 +483,6 @@ class _Step:
         logs = self.logs
         if logs is not None:
             self._tap.unless_it_fails(_METRICS, lambda: tell(logs))
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
-    return ", ".join(names[:_FEW]) + more
 
 
 def _same_variables(some: Sequence[LayerVariable], others: Sequence[LayerVariable]) -> bool:
