@@ -53,28 +53,28 @@ def write_explained(
     from tensorview_insitu.paraview_states.states import write_states
 
     target = Target(folder, read_manifest(folder))
-    target.ledger.begin()
-    stems = list(safe_names(f"{number} {path.stem}" for number, path in enumerate(paths)).values())
-    for method, one in found.items():
-        for stem, image, values in zip(stems, images, one.maps, strict=True):
-            _write_raw(target, f"maps/{method}/{stem}", image, values)
-    grey = _pictures(images)
-    flat = {method: _flat(one.maps) for method, one in found.items()}
-    written = []
-    for method, maps in flat.items():
-        for stem, picture, values in zip(stems, grey, maps, strict=True):
-            path = target.path(f"overlays/{method}/{stem}.png")
-            _save(path, _overlay(picture, values, signed=method in SIGNED))
-            written.append(path)
-    probabilities = answers_of(network, images, classes)
-    answer = "probability" if network.gives_probabilities else "score"
-    captions = [
-        f"{path.stem}, class {c}: {answer} {p:.2f}"
-        for path, c, p in zip(paths, classes, probabilities, strict=True)
-    ]
-    sheet = folder / "contact_sheet.png"
-    _write_sheet(sheet, grey, flat, captions)
-    target.ledger.finish(_write_index(target, model, grey, found, flat, classes, {answer: probabilities}))
+    with target.ledger.begun():
+        stems = list(safe_names(f"{number} {path.stem}" for number, path in enumerate(paths)).values())
+        for method, one in found.items():
+            for stem, image, values in zip(stems, images, one.maps, strict=True):
+                _write_raw(target, f"maps/{method}/{stem}", image, values)
+        grey = _pictures(images)
+        flat = {method: _flat(one.maps) for method, one in found.items()}
+        written = []
+        for method, maps in flat.items():
+            for stem, picture, values in zip(stems, grey, maps, strict=True):
+                path = target.path(f"overlays/{method}/{stem}.png")
+                _save(path, _overlay(picture, values, signed=method in SIGNED))
+                written.append(path)
+        probabilities = answers_of(network, images, classes)
+        answer = "probability" if network.gives_probabilities else "score"
+        captions = [
+            f"{path.stem}, class {c}: {answer} {p:.2f}"
+            for path, c, p in zip(paths, classes, probabilities, strict=True)
+        ]
+        sheet = folder / "contact_sheet.png"
+        _write_sheet(sheet, grey, flat, captions)
+        target.ledger.finish(_write_index(target, model, grey, found, flat, classes, {answer: probabilities}))
     states = write_states(folder, ["explanation_grid", "explanation"]).written
     return [sheet, *written, *(path for path in states if path.suffix == ".pvsm")]
 

@@ -69,7 +69,6 @@ def export_beside(
     pairs = chosen_variables(run, layers)
     manifest = f".{ending}.json"
     target = Target(folder, read_manifest(folder, manifest), manifest)
-    target.ledger.begin()
     names = safe_names(f"{layer}/{variable}" for layer, variable in pairs)
     parts = Parts(target, run)
     written = []
@@ -83,18 +82,20 @@ def export_beside(
             parts.note(f"{path.name}: the first {MOST_TIMES} of {len(snapshots)} snapshots are shown")
         return _about(run, path, snapshots)
 
-    for layer, variable in pairs:
-        name = names[f"{layer}/{variable}"]
-        file = f"{name}.{ending}"
-        about = parts.make(
-            f"sidecars/{layer}/{variable}",
-            partial(export, layer, variable, file),
-            None,
-            files=[file, *_states_of(name)],
-        )
-        written += [about] if about is not None else []
-    parts.check()
-    for file in target.ledger.finish(run.identity["run_id"]):
+    with target.ledger.begun():
+        for layer, variable in pairs:
+            name = names[f"{layer}/{variable}"]
+            file = f"{name}.{ending}"
+            about = parts.make(
+                f"sidecars/{layer}/{variable}",
+                partial(export, layer, variable, file),
+                None,
+                files=[file, *_states_of(name)],
+            )
+            written += [about] if about is not None else []
+        parts.check()
+        old = target.ledger.finish(run.identity["run_id"])
+    for file in old:
         parts.remove(_states_of(file.rsplit(".", 1)[0]))
     return Sidecars(written, parts.failed, parts.notes)
 
@@ -109,8 +110,9 @@ def remove_of_others(run: Run, folder: Path) -> None:
     for kind, ending in KINDS.items():
         target = Target(folder / kind, read_manifest(folder / kind, f".{ending}.json"), f".{ending}.json")
         if target.ledger.run_before not in (None, run.identity["run_id"]):
-            target.ledger.begin()
-            for file in target.ledger.finish(run.identity["run_id"]):
+            with target.ledger.begun():
+                old = target.ledger.finish(run.identity["run_id"])
+            for file in old:
                 Parts(target).remove(_states_of(file.rsplit(".", 1)[0]))
 
 

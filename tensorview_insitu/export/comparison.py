@@ -69,13 +69,10 @@ def export_comparison(runs: Sequence[Run], folder: Path, *, layers: Sequence[str
     folder.mkdir(parents=True, exist_ok=True)
     with alone_in(folder):
         target = Target(folder, read_manifest(folder))
-        try:
-            target.ledger.begin()
+        with target.ledger.begun():
             index = _compare(runs, target, layers)
             write_index(folder, index)
             target.ledger.finish(index["run"]["run_id"])
-        finally:
-            target.ledger.close()
     return folder / INDEX_FILE
 
 

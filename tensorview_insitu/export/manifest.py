@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
@@ -130,8 +131,12 @@ class Ledger:
         self._begun: Any = None
         self._left: list[str] = []
 
-    def begin(self) -> None:
-        """Say on disk that an export is being written; its folder is made."""
+    @contextlib.contextmanager
+    def begun(self) -> Iterator[None]:
+        """Say on disk that an export is being written, until `finish`; what breaks off stays begun.
+
+        Its folder is made.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._begun_file
         with contextlib.suppress(FileNotFoundError):
@@ -139,8 +144,12 @@ class Ledger:
             self._left = read_bytes(path, _MOST_BYTES).decode("utf-8", "replace").split("\n")
         # A new file: an old one of a stranger's could be a link.
         path.unlink(missing_ok=True)
-        self._begun = open(path, "x", encoding="utf-8", buffering=1)
-        self._begun.writelines(f"{file}\n" for file in self._left if file)
+        with open(path, "x", encoding="utf-8", buffering=1) as self._begun:
+            self._begun.writelines(f"{file}\n" for file in self._left if file)
+            try:
+                yield
+            finally:
+                self._begun = None
 
     def note(self, file: str) -> None:
         """Remember that `file` is one of this export."""
@@ -177,16 +186,9 @@ class Ledger:
             "files": files,
         }
         publish(self._manifest, json.dumps(manifest).encode())
-        self.close()
         with contextlib.suppress(FileNotFoundError):
             self._begun_file.unlink()
         return taken_away
-
-    def close(self) -> None:
-        """Stop writing; what was begun stays begun."""
-        if self._begun is not None:
-            self._begun.close()
-            self._begun = None
 
 
 def _remove(folder: Path, file: str) -> bool:

@@ -117,14 +117,11 @@ def export_run(
     place = _checked_folder(run, Path(folder) if folder is not None else None)
     with alone_in(place):
         target = _target(place, run_id)
-        try:
-            target.ledger.begin()
+        with target.ledger.begun():
             index = _export_parts(run, target, chosen, layers, every, problem, progress)
             write_index(place, index)
             target.ledger.finish(run_id, source, options)
-            remove_of_others(run, place)
-        finally:
-            target.ledger.close()
+        remove_of_others(run, place)
     return place / INDEX_FILE
 
 
