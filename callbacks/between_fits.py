@@ -1,24 +1,33 @@
-"""What others set between two fits of one recorder: the snapshots around it show that as one move."""
+"""What others set between two fits of one run: the snapshots around it show that as one move."""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping, Sequence
 
+from tensorview_insitu.run import layout
+from tensorview_insitu.run.rows import Last
 from tensorview_insitu.text.listed import listed
 
 from .arrays import to_numpy
 from .begun import Begun
+from .blocks import copied_now
 
 
 class BetweenFits:
-    """Remembers what a fit left, by a fingerprint of each variable that is recorded."""
+    """Remembers what a fit left: of one in this process, or of one that is gone on with from a folder."""
 
     def __init__(self) -> None:
         self._left: dict[str, int] = {}
+        self._in_folder: Mapping[str, Last] = {}
 
     def end(self, begun: Begun | None) -> None:
         """A fit is over."""
         self._left = _fingerprints(begun) if begun is not None else {}
+
+    def resume(self, snapshots: Mapping[str, Last]) -> None:
+        """A run is gone on with from its folder, where each variable's last snapshot is."""
+        self._in_folder = snapshots
 
     def begin(self, begun: Begun, step: int) -> str:
         """The first step of another one follows; a sentence if something else has set variables meanwhile.
@@ -27,6 +36,9 @@ class BetweenFits:
             begun: what is recorded now, of the same model or another.
             step: the last one that was recorded.
         """
+        if self._in_folder:
+            snapshots, self._in_folder = self._in_folder, {}
+            return _resumed_with(begun, snapshots, step)
         left, self._left = self._left, {}
         now = _fingerprints(begun) if left else {}
         changed = [name for name, number in left.items() if now.get(name, number) != number]
@@ -42,3 +54,35 @@ class BetweenFits:
 def _fingerprints(begun: Begun) -> dict[str, int]:
     chosen = [v for one in begun.variables for v in begun.selected(one)]
     return {f"{v.layer}/{v.name}": zlib.crc32(to_numpy(v.variable.value).tobytes()) for v in chosen}
+
+
+def _resumed_with(begun: Begun, snapshots: Mapping[str, Last], step: int) -> str:
+    """What the weights that a run is gone on with are, if they are not those that it ended with."""
+    now = {name: rows for name, rows in copied_now(begun.pieces(), step).items() if name in snapshots}
+    taken = max((snapshots[name].step for name in now), default=step)
+    changed = [n for n, rows in now.items() if snapshots[n].step == taken and not snapshots[n].is_of(rows)]
+    if taken == step and changed:
+        return (
+            f"the run is gone on with after step {step}, but not from the weights that it had then: "
+            f"{_listed(changed)} were set to others (were they restored from a checkpoint?): "
+            "what they move by between the snapshots around that is not of recorded steps"
+        )
+    if taken < step and changed:
+        return (
+            f"the run is gone on with after step {step}, of which it holds no weights: that they are those "
+            f"that the training goes on from is not known. They are not those after step {taken}"
+        )
+    if taken < step and now:
+        return (
+            f"the run is gone on with from the weights after step {taken}: {_steps(taken + 1, step)} recorded, "
+            "but what follows does not come from there"
+        )
+    return ""
+
+
+def _steps(first: int, last: int) -> str:
+    return f"step {first} is" if first == last else f"steps {first} to {last} are"
+
+
+def _listed(datasets: Sequence[str]) -> str:
+    return listed([layout.unescaped(name.removeprefix(f"{layout.LAYERS}/")) for name in datasets])

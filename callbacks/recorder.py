@@ -30,6 +30,7 @@ from tensorview_insitu.text.one_line import one_line, told
 
 from . import living
 from .asked import Asked
+from .asked_before import asked_otherwise, fingerprints
 from .attempts import Attempts
 from .audit import Audit, Doubt
 from .begun import RECORDED, Begun
@@ -42,7 +43,7 @@ from .left_out import left_out
 from .loop import Loop
 from .numbers import numbers_of
 from .predicted import Predicted
-from .quantities import Biases, GradientNorms, Kernels, Metrics, Quantity, UpdateNorms, Variables
+from .quantities import Biases, GradientNorms, Kernels, Metrics, Probed, Quantity, UpdateNorms, Variables
 from .render import Render
 from .tapping import Gate, Member
 from .taps.tap import Copies, Drained, Piece, PredictionTap, Tap, Wanted
@@ -230,8 +231,7 @@ class InSituRecorder(keras.callbacks.Callback):
                 if self._strict:
                     raise
             else:
-                self._clock.go_on_after(self._writer.last_step, self._writer.last_epoch)
-                self._initial_taken = self._writer.last_step > 0
+                self._go_on()
                 self._writer.reserve()
                 atexit.register(_close_at_exit, weakref.ref(self))
         elif not self._writer.busy:
@@ -239,6 +239,20 @@ class InSituRecorder(keras.callbacks.Callback):
         self._attach(model, Loop(caller, "set_model"))  # the one before may be ended by then
         for problem in problems:
             self._note(problem)
+
+    @_never_stops_training
+    def _go_on(self) -> None:
+        """With the run that the folder holds, if it holds one."""
+        assert self._writer is not None
+        step = self._writer.last_step
+        self._clock.go_on_after(step, self._writer.last_epoch)
+        self._initial_taken = step > 0
+        self._between_fits.resume(self._writer.last_snapshots)
+        asked = fingerprints([q for q in self.quantities if isinstance(q, Probed)])
+        before = self._writer.identity.get("asked", {})
+        for sentence in asked_otherwise(asked, before, step):
+            self._note(sentence)
+        self._writer.describe(asked={**before, **asked})
 
     def _check(self, model: keras.Model) -> list[str]:
         """Raise what the user is to know before the training; other errors of a check cost nothing."""

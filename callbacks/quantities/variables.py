@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import keras
@@ -83,7 +82,7 @@ class Variables:
         """Of copies of the frozen pieces those that are not what was recorded last; they are then."""
         found = {}
         for name, rows in block.items():
-            mark = _mark(rows)
+            mark = rows.mark()
             if self._frozen.get(name) != mark:
                 self._frozen[name], found[name] = mark, rows
         return found
@@ -92,7 +91,7 @@ class Variables:
         """The tap has recorded these before the first step: of what is frozen they are the last."""
         for piece in self.frozen():
             if piece.dataset in block:
-                self._frozen[piece.dataset] = _mark(block[piece.dataset])
+                self._frozen[piece.dataset] = block[piece.dataset].mark()
 
     def thawed(self) -> list[Piece]:
         """What was frozen when it was last recorded, and is trained from now on."""
@@ -109,7 +108,3 @@ class Variables:
         if self.keeps_values and v.layer in self.thinning.statistics_only:
             return Statistics()
         return Whole("float16") if self.keeps_values and self.thinning.half else self.quantity.kept
-
-
-def _mark(rows: Rows) -> bytes:
-    return blake2b(rows.values[-1:].tobytes(), digest_size=16).digest()

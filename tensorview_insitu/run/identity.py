@@ -93,6 +93,7 @@ class Known(Written, total=False):
     validation: list[str]
     thinned: list[str]
     resumed: list[Resumed]
+    asked: dict[str, str]
     dropped_rows: dict[str, int]
     untrusted: dict[str, dict[str, str]]
     segments: int

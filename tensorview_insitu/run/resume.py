@@ -11,7 +11,9 @@ from pathlib import Path
 import h5py
 
 from tensorview_insitu.run import layout, segment
+from tensorview_insitu.run.errors import NotARunError
 from tensorview_insitu.run.parts import open_parts
+from tensorview_insitu.run.rows import Last
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class State:
         epoch: its last whole epoch.
         rows: how many each dataset has.
         shapes: of one row of each dataset.
+        snapshots: the last one of each variable, by dataset.
     """
 
     next_segment: int
@@ -31,6 +34,7 @@ class State:
     epoch: int
     rows: dict[str, int]
     shapes: dict[str, tuple[int, ...]]
+    snapshots: dict[str, Last]
 
 
 def state_of(folder: Path) -> State:
@@ -54,15 +58,20 @@ def state_of(folder: Path) -> State:
         found = open_parts(folder, stack)
         rows: Counter[str] = Counter()
         shapes: dict[str, tuple[int, ...]] = {}
+        snapshots: dict[str, Last] = {}
         step, epoch = 0, 0
         for file in found.in_order():
             for name in segment.dataset_names(file):
                 count, *shape = file[name].shape
                 rows[name] += count
                 shapes[name] = tuple(shape)
+                if count and name.startswith(f"{layout.LAYERS}/"):
+                    snapshots.pop(name, None)
+                    with contextlib.suppress(NotARunError):  # damaged: it is not known
+                        snapshots[name] = Last.of(segment.read(file, name, slice(count - 1, count)))
             step, epoch = max(step, _last_step(file)), max(epoch, _last_epoch(file))
     ends = [part.last for part in found.parts] + [last for _, last in found.identity.get("lost", [])]
-    return State(max(ends, default=-1) + 1, step, epoch, dict(rows), shapes)
+    return State(max(ends, default=-1) + 1, step, epoch, dict(rows), shapes, snapshots)
 
 
 def _last_step(file: h5py.File) -> int:

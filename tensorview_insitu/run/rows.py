@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,36 @@ class Rows:
     def nbytes(self) -> int:
         """The memory that they take."""
         return int(self.values.nbytes + self.steps.nbytes)
+
+    def mark(self) -> bytes:
+        """A fingerprint of the values of the last row."""
+        return blake2b(self.values[-1:].tobytes(), digest_size=16).digest()
+
+
+@dataclass(frozen=True)
+class Last:
+    """What is remembered of the last row of a dataset.
+
+    Args:
+        step: after which it was taken.
+        mark: the fingerprint of its values.
+        dtype: of its values.
+    """
+
+    step: int
+    mark: bytes
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, rows: Rows) -> Last:
+        """That of `rows`, one or more."""
+        return cls(int(rows.steps[-1]), rows.mark(), rows.values.dtype)
+
+    def is_of(self, rows: Rows) -> bool:
+        """Whether the last of `rows` holds the same values, as they are recorded here."""
+        with np.errstate(over="ignore"):  # in float16 what is too large is infinite
+            last = rows.values[-1:].astype(self.dtype, copy=False)
+        return Rows(rows.steps[-1:], last).mark() == self.mark
 
 
 Block = Mapping[str, Rows]

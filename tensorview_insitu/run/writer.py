@@ -35,7 +35,7 @@ from tensorview_insitu.run.merge import merge_small
 from tensorview_insitu.run.pack import pack
 from tensorview_insitu.run.publish import publish, sync
 from tensorview_insitu.run.resume import state_of
-from tensorview_insitu.run.rows import Block
+from tensorview_insitu.run.rows import Block, Last
 from tensorview_insitu.run.spool import Spool
 
 _TAIL_SECONDS = 1.0
@@ -64,6 +64,7 @@ class RunWriter:
         old_problems: how many of them are of the time before the run was resumed.
         last_step: the last step of the run that is resumed; 0 for a new one.
         last_epoch: the last whole epoch of it.
+        last_snapshots: the last one of each of its variables, by dataset.
         open: whether more may come; not after `finish`, until the training goes on.
         free_bytes: how much room the disk had at the beginning.
         array_bytes: how much was taken of arrays (what is no table).
@@ -86,6 +87,7 @@ class RunWriter:
         self.problems: list[str] = []
         self.old_problems = 0
         self.last_step = self.last_epoch = self.array_bytes = 0
+        self.last_snapshots: dict[str, Last] = {}
         self._durable = durable
         self._dropped: Counter[str] = Counter()
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -153,6 +155,7 @@ class RunWriter:
         # No step is recorded twice, also where its first record is lost.
         self.last_step = max(state.step, counted.get(layout.STEPS, 0))
         self.last_epoch = max(state.epoch, counted.get(layout.EPOCH_SCALARS, 0))
+        self.last_snapshots = state.snapshots
         self._rows.update(state.rows)
         self._shapes.update(state.shapes)
         self.problems += identity["missing"]

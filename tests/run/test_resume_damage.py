@@ -152,13 +152,13 @@ def test_a_run_of_a_later_format_is_no_damaged_one(tmp_path):
 
 def test_a_training_over_a_damaged_run_warns_once_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "_SEGMENT_SECONDS", 0.0)
-    folder = tmp_path / "run"
-    fit(network(), [InSituRecorder(folder)], epochs=1)
+    folder, model = tmp_path / "run", network()
+    fit(model, [InSituRecorder(folder)], epochs=1)
     garbage(folder / "run.h5")
     with pytest.raises(NotARunError, match="run.h5"):
-        fit(network(), [InSituRecorder(folder, resume=True, strict=True)], epochs=1)
+        fit(model, [InSituRecorder(folder, resume=True, strict=True)], epochs=1)
     with pytest.warns(RuntimeWarning, match="run.h5.* lies in damaged/run.h5 now") as caught:
-        fit(network(), [InSituRecorder(folder, resume=True)], epochs=1)
+        fit(model, [InSituRecorder(folder, resume=True)], epochs=1)
     assert len([w for w in caught if w.category is RuntimeWarning]) == 1
     run = Run.open(folder)
     assert list(run.steps()["step"]) == list(range(14, 27)) and run.status == "finished"
@@ -166,5 +166,5 @@ def test_a_training_over_a_damaged_run_warns_once_and_goes_on(tmp_path, monkeypa
         warnings.simplefilter(
             "error", RuntimeWarning
         )  # what is told is not told again, nor is it a failure of today
-        fit(network(), [InSituRecorder(folder, resume=True, strict=True)], epochs=1)
+        fit(model, [InSituRecorder(folder, resume=True, strict=True)], epochs=1)
     assert list(run.steps()["step"]) == list(range(14, 40))

@@ -7,7 +7,7 @@ from tensorview_insitu.run import segment
 from tensorview_insitu.run.identity import read_identity
 from tensorview_insitu.run.publish import publish
 from tensorview_insitu.run.resume import State, state_of
-from tensorview_insitu.run.rows import Rows
+from tensorview_insitu.run.rows import Last, Rows
 from tensorview_insitu.run.writer import RunWriter
 
 SHAPES = {"layers/conv/kernel": (3, 2), "scalars/batch": (1,), "steps": (4,)}
@@ -30,9 +30,11 @@ def written(folder, *blocks):
 
 
 def test_a_run_without_an_epoch_stopped_in_none(tmp_path):
-    state = state_of(written(tmp_path / "run", block(1, 5), block(6, 7)))
-    assert state == State(2, 7, 0, dict.fromkeys(SHAPES, 7), SHAPES)
-    assert state_of(written(tmp_path / "empty")) == State(0, 0, 0, {}, {})
+    last = block(6, 7)
+    state = state_of(written(tmp_path / "run", block(1, 5), last))
+    kernel = Last.of(last["layers/conv/kernel"])
+    assert state == State(2, 7, 0, dict.fromkeys(SHAPES, 7), SHAPES, {"layers/conv/kernel": kernel})
+    assert state_of(written(tmp_path / "empty")) == State(0, 0, 0, {}, {}, {})
 
 
 def test_it_stopped_after_the_last_whole_epoch_and_the_last_step_of_any(tmp_path):
