@@ -226,6 +226,37 @@ def test_activations_of_nested_and_shared_layers_have_their_path_and_their_call(
     assert not any("call" in layer.__dict__ for layer in model._flatten_layers())
 
 
+RECURRENT = {
+    "lstm": (layers.LSTM, (5, 3), {"units": 4}),
+    "gru": (layers.GRU, (5, 3), {"units": 4, "return_sequences": True}),
+    "simple": (layers.SimpleRNN, (5, 3), {"units": 4, "unroll": True}),
+    "cells": (layers.RNN, (5, 3), {"cell": [layers.LSTMCell(3), layers.GRUCell(4)]}),
+    "convolutional": (layers.ConvLSTM1D, (5, 6, 3), {"filters": 4, "kernel_size": 2}),
+}
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_a_recurrent_layer_answers_as_one(kind, tmp_path):
+    make, shape, settings = RECURRENT[kind]
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(shape)
+    answers = make(**settings, name="recurrent")(inputs)
+    model = keras.Model(inputs, layers.Dense(1, name="out")(layers.Flatten()(answers)))
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(6, *shape)).astype(np.float32)
+    recorder = InSituRecorder(tmp_path / "run", [Activations(x, maps=2)], strict=True)
+    model.fit(x, np.zeros(6), verbose=0, callbacks=[recorder])
+    run = Run.open(tmp_path / "run")
+    assert run.activation_layers() == ["recurrent", "out"]
+    answers = np.asarray(keras.Model(inputs, answers)(x))
+    np.testing.assert_allclose(run.activations("recurrent").values[-1], answers[:2], rtol=1e-4, atol=1e-6)
+    mean = answers.reshape(-1, answers.shape[-1]).mean(axis=0)
+    np.testing.assert_allclose(
+        run.activations("recurrent", "statistics").values[-1, 0], mean, rtol=1e-4, atol=1e-6
+    )
+    assert list(run.dead_filters()["recurrent"]) == [0, 0]
+
+
 def test_a_large_map_is_thinned_by_a_stride_that_is_told(tmp_path):
     inputs = keras.Input((100, 60, 3))
     model = keras.Model(inputs, layers.GlobalAveragePooling2D()(layers.Conv2D(4, 1, name="conv")(inputs)))
