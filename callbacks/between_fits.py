@@ -74,8 +74,8 @@ def _resumed_with(begun: Begun, snapshots: Mapping[str, Last], step: int) -> str
         )
     if taken < step and now:
         return (
-            f"the run is gone on with from the weights after step {taken}: {_steps(taken + 1, step)} recorded, "
-            "but what follows does not come from there"
+            f"the run is gone on with from the weights after step {taken}: "
+            f"{_steps(taken + 1, step)} recorded, but what follows does not come from there"
         )
     return ""
 

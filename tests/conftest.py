@@ -112,6 +112,15 @@ def no_old_iterators() -> Iterator[None]:
         gc.collect()
 
 
+@pytest.fixture(autouse=True)
+def a_process_as_it_was() -> Iterator[None]:
+    """A test that makes its process the least important one, or moves it, does so to all that follow."""
+    importance = getattr(os, "sched_getscheduler", lambda process: None)
+    before = os.getcwd(), importance(0)
+    yield
+    assert (os.getcwd(), importance(0)) == before
+
+
 @pytest.fixture(scope="session")
 def cxr() -> Path:
     """The folder of chest X-rays; skips where it is not."""

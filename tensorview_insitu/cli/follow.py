@@ -11,9 +11,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from queue import Empty, Queue
@@ -59,14 +60,27 @@ class Following:
     allow_code: bool = False
 
 
-def be_nice() -> None:
-    """Leave the processors to the training."""
+@contextlib.contextmanager
+def leaving_the_processors() -> Iterator[None]:
+    """Leave the processors to the training, in this process and in the children that it starts meanwhile.
+
+    Where the system lets a process come back from that, it does in the end: it may be a notebook's.
+    """
     os.environ["LP_NUM_THREADS"] = "1"  # Mesa's threads
+    come_back: Callable[[], object] | None = None
     if hasattr(os, "sched_setscheduler") and hasattr(os, "SCHED_IDLE"):
         # Only what nobody else wants; being merely nice still cost a training on all cores some percent.
+        come_back = partial(os.sched_setscheduler, 0, os.sched_getscheduler(0), os.sched_getparam(0))
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    elif hasattr(os, "nice"):
-        os.nice(19)
+    elif hasattr(os, "setpriority"):
+        come_back = partial(os.setpriority, os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0))
+        os.setpriority(os.PRIO_PROCESS, 0, 19)
+    try:
+        yield
+    finally:
+        if come_back is not None:
+            with contextlib.suppress(PermissionError):
+                come_back()
 
 
 def follow(following: Following, say: Callable[[str], None]) -> bool:

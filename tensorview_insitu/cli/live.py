@@ -53,7 +53,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Follow it."""
-    from tensorview_insitu.cli.follow import Following, be_nice, follow
+    from tensorview_insitu.cli.follow import Following, follow, leaving_the_processors
     from tensorview_insitu.cli.render import size_of
     from tensorview_insitu.paraview_states.views import check_view
 
@@ -75,14 +75,14 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.gui:
         return _window(following)
-    be_nice()
-    return 0 if follow(following, say) else 1
+    with leaving_the_processors():
+        return 0 if follow(following, say) else 1
 
 
 def _window(following: Any) -> int:
     """The ParaView window beside a loop that exports what is new."""
     from tensorview_insitu.cli.exported import export_folder, ready_state
-    from tensorview_insitu.cli.follow import be_nice, keep_exporting, wait_for_run
+    from tensorview_insitu.cli.follow import keep_exporting, leaving_the_processors, wait_for_run
     from tensorview_insitu.cli.paraview_process import (
         NoParaViewError,
         environment_of_paraview,
@@ -112,9 +112,9 @@ def _window(following: Any) -> int:
         environment["TENSORVIEW_INSITU_EVERY"] = str(following.every)
         script = resources.files("tensorview_insitu.scripts") / "live_window.py"
         window = subprocess.Popen([paraview, f"--script={script}"], env=environment)
-        be_nice()  # the window itself is to answer at once
         try:
-            keep_exporting(following, folder, lambda: window.poll() is None)
+            with leaving_the_processors():  # the window itself is to answer at once
+                keep_exporting(following, folder, lambda: window.poll() is None)
         finally:
             window.terminate()
         return window.wait() if window.returncode is None else max(0, window.returncode)

@@ -14,8 +14,6 @@ _MEMORY = 1500 << 20
 @pytest.fixture
 def witness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that is there when a program that loads states, or Ghostscript, was started."""
-    from tensorview_insitu.cli import follow
-
     made = tmp_path / "witness"
     programs = tmp_path / "programs"
     programs.mkdir()
@@ -26,8 +24,6 @@ def witness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PVPYTHON", str(programs / "pvpython"))
     monkeypatch.setenv("PARAVIEW", str(programs / "paraview"))
     monkeypatch.setenv("DISPLAY", ":0")
-    # It would make this process the least important one for good.
-    monkeypatch.setattr(follow, "be_nice", lambda: None)
     return made
 
 
