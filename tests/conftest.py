@@ -135,7 +135,7 @@ def cxr() -> Path:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, keras.callbacks.History, Path]:
     """A model, its history, and the run that was recorded of it: four epochs, with validation."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    model = network()
+    model = network(optimizer="adam")
     recorder = InSituRecorder(
         folder,
         [
@@ -174,7 +174,7 @@ def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def compared(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a comparison of that run with another, with its state; not to be changed."""
     folder = tmp_path_factory.mktemp("compared")
-    fit(network(seed=5), [InSituRecorder(folder / "other")], epochs=4)
+    fit(network(optimizer="adam", seed=5), [InSituRecorder(folder / "other")], epochs=4)
     export_comparison([run, Run.open(folder / "other")], folder / "comparison")
     write_states(folder / "comparison", ["compare"])
     return folder / "comparison"

@@ -32,7 +32,7 @@ def network(
 
     Args:
         kind: `functional`, `sequential`, `sequential without input`, or `subclassed`.
-        optimizer: by default Adam.
+        optimizer: by default gradient descent with momentum: Adam takes half as long again to trace.
         dropout: its rate.
         seed: of weights, dropout and shuffling.
         **compile_options: for `compile`.
@@ -60,7 +60,7 @@ def network(
     else:
         raise ValueError(kind)
     model.compile(
-        optimizer or keras.optimizers.Adam(1e-3),
+        optimizer or keras.optimizers.SGD(0.02, momentum=0.9),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
         **compile_options,

@@ -34,6 +34,11 @@ class Rows:
         """The memory that they take."""
         return int(self.values.nbytes + self.steps.nbytes)
 
+    @property
+    def is_table(self) -> bool:
+        """Whether they are numbers in named columns, and no arrays."""
+        return "columns" in self.attributes
+
     def mark(self) -> bytes:
         """A fingerprint of the values of the last row."""
         return blake2b(self.values[-1:].tobytes(), digest_size=16).digest()

@@ -196,7 +196,7 @@ class RunWriter:
 
     def _has_room(self, name: str, rows: Any) -> bool:
         shape = self._shapes.setdefault(name, rows.values.shape[1:])
-        is_table = "columns" in rows.attributes
+        is_table = rows.is_table
         if not is_table:
             self.array_bytes += rows.nbytes
         if not is_table and shape != rows.values.shape[1:]:
@@ -204,11 +204,18 @@ class RunWriter:
             return False
         held = self._queued_bytes + self._pending_bytes
         # What is larger than all the room there is goes in where nothing else waits.
-        if held + rows.nbytes <= _QUEUE_BYTES * (2 if is_table else 1) or not held:
+        if held + rows.nbytes <= _QUEUE_BYTES or not held:
+            return True
+        # Tables have as much room of their own: arrays that wait, however large, cost no loss of any step.
+        if is_table and self._table_bytes() + rows.nbytes <= _QUEUE_BYTES:
             return True
         self._drop(name, len(rows.steps))
         self.note("the disk does not keep up; some rows were dropped (see dropped_rows in run.json)")
         return False
+
+    def _table_bytes(self) -> int:
+        waiting = [*self._queue, *self._pending]
+        return sum(rows.nbytes for block in waiting for rows in block.values() if rows.is_table)
 
     def _drop(self, name: str, count: int) -> None:
         self._dropped[name] += count
@@ -458,11 +465,10 @@ class RunWriter:
         """The last attempt on a full disk: tables are small, and may have room where arrays have none."""
         for block in self._pending:
             for name, rows in block.items():
-                if "columns" not in rows.attributes:
+                if not rows.is_table:
                     self._drop(name, len(rows.steps))
         self._pending = [
-            {name: rows for name, rows in block.items() if "columns" in rows.attributes}
-            for block in self._pending
+            {name: rows for name, rows in block.items() if rows.is_table} for block in self._pending
         ]
         try:
             self._publish_segment()

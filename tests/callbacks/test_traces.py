@@ -61,7 +61,7 @@ class Sets(keras.callbacks.Callback):
 @pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize("when", ["set_model", "on_train_begin", "epoch 1", "batch 1"])
 def test_a_train_function_that_keras_did_not_build_trains_as_ever(when, place, tmp_path):
-    plain, recorded = network(), network()
+    plain, recorded = network(optimizer="adam"), network(optimizer="adam")
     callbacks = [Sets(when)]
     callbacks.insert(place, InSituRecorder(tmp_path / "run"))
     outcomes = [outcome(plain, train(plain, [Sets(when)])), outcome(recorded, train(recorded, callbacks))]

@@ -106,7 +106,7 @@ def program(
 def _trained(
     training: Training, callbacks: Callable[[Made], list[Any]], ends_in: type[BaseException] | None
 ) -> Trained:
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     made = Made()
     watch = Watch(made)

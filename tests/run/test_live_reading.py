@@ -1,4 +1,4 @@
-"""Another process reads a run a thousand times while it is written, merged and packed."""
+"""Another process reads a run hundreds of times while it is written, merged and packed."""
 
 import subprocess
 import sys
@@ -13,14 +13,12 @@ from tensorview_insitu.run import writer as writer_module
 from tensorview_insitu.run.reader import Run
 from tensorview_insitu.run.writer import RunWriter
 
-POLLS = 1000
-
-READER = f"""
+READER = """
     import sys
     import numpy as np
     from tensorview_insitu import Run
     run, seen, tables = Run.open(sys.argv[1]), 0, 0
-    for poll in range({POLLS}):
+    for poll in range(int(sys.argv[2])):
         steps = run.steps()["step"].to_numpy()
         assert np.array_equal(steps, np.arange(1, len(steps) + 1)), steps
         assert len(steps) >= seen, (seen, len(steps))
@@ -35,12 +33,13 @@ READER = f"""
 """
 
 
-def test_another_process_never_fails_and_never_sees_less(tmp_path, monkeypatch):
+def test_another_process_never_fails_and_never_sees_less(tmp_path, monkeypatch, exhaustive):
     monkeypatch.setattr(writer_module, "_TAIL_SECONDS", 0.0)
     monkeypatch.setattr(writer_module, "_SEGMENT_SECONDS", 0.0)
     monkeypatch.setattr(merge, "FAN_IN", 4)
     writer = RunWriter(tmp_path / "run")
     command = [sys.executable, "-c", textwrap.dedent(READER), str(tmp_path / "run")]
+    command.append(str(1000 if exhaustive else 150))
     reader = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     step = 0
     end = time.monotonic() + 200
@@ -54,7 +53,7 @@ def test_another_process_never_fails_and_never_sees_less(tmp_path, monkeypatch):
     writer.finish("finished")
     answer, errors = reader.communicate(timeout=60)
     assert reader.returncode == 0, errors[-2000:]
-    assert int(answer) > 100
+    assert int(answer) > 30
 
 
 @pytest.mark.parametrize("writing", [True, False])
