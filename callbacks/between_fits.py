@@ -29,6 +29,11 @@ class BetweenFits:
         """A run is gone on with from its folder, where each variable's last snapshot is."""
         self._in_folder = snapshots
 
+    @property
+    def is_due(self) -> bool:
+        """Whether there was a fit before that the next step is to be held against."""
+        return bool(self._in_folder or self._left)
+
     def begin(self, begun: Begun, step: int) -> str:
         """The first step of another one follows; a sentence if something else has set variables meanwhile.
 
@@ -40,7 +45,7 @@ class BetweenFits:
             snapshots, self._in_folder = self._in_folder, {}
             return _resumed_with(begun, snapshots, step)
         left, self._left = self._left, {}
-        now = _fingerprints(begun) if left else {}
+        now = _fingerprints(begun)
         changed = [name for name, number in left.items() if now.get(name, number) != number]
         if not changed:
             return ""

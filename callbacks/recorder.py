@@ -169,6 +169,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._termination = Termination(weakref.WeakMethod(self._terminate))
         self._loop: Loop | None = None  # that this records, or recorded last
         self._between_fits = BetweenFits()
+        self._comparing = Attempts("the comparison with the fit before", self._note)
         self._gate: Gate | None = None
         self._prediction_gate: Gate | None = None
         self._member: Member | None = None
@@ -248,6 +249,10 @@ class InSituRecorder(keras.callbacks.Callback):
         self._clock.go_on_after(step, self._writer.last_epoch)
         self._initial_taken = step > 0
         self._between_fits.resume(self._writer.last_snapshots)
+        self._comparing(lambda: self._compare_asked(step), step)
+
+    def _compare_asked(self, step: int) -> None:
+        assert self._writer is not None
         asked = fingerprints([q for q in self.quantities if isinstance(q, Probed)])
         before = self._writer.identity.get("asked", {})
         for sentence in asked_otherwise(asked, before, step):
@@ -339,8 +344,7 @@ class InSituRecorder(keras.callbacks.Callback):
         self._take_up_again("on_train_batch_begin")
         if not self._initial_taken and self._built_before:
             self._take_initial()
-        if set_meanwhile := self._between_fits.begin(self._begun, self._clock.step):
-            self._note(set_meanwhile)
+        self._compare_variables()
         self._keep_gate()
         at_once = self._at_once()
         due = self._probed_due_by_step()
@@ -356,6 +360,13 @@ class InSituRecorder(keras.callbacks.Callback):
         self._clock.begin_batch(batch, at_once)
         self._audit.begin_batches(at_once)
         self._pending_calls += at_once
+
+    def _compare_variables(self) -> None:
+        begun, step = self._begun, self._clock.step
+        if begun is not None and self._between_fits.is_due:
+            set_meanwhile = self._comparing(lambda: self._between_fits.begin(begun, step), step)
+            if set_meanwhile:
+                self._note(set_meanwhile)
 
     @_never_stops_training
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -853,7 +864,7 @@ class InSituRecorder(keras.callbacks.Callback):
             self._release(leave_model=leave_model)
             self._writer.finish(status, seconds=seconds if recorded else 0)
         if self._clock.step and status == FINISHED:
-            self._between_fits.end(self._begun)
+            self._comparing(lambda: self._between_fits.end(self._begun), self._clock.step)
         self._tell_problems()
 
     def _release(self, *, leave_model: bool = False) -> None:

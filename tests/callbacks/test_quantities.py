@@ -283,19 +283,21 @@ def test_filters_that_are_zero_all_over_the_probe_are_counted_as_dead(tmp_path):
 
 def test_activations_by_batches_are_taken_between_them(tmp_path):
     x, _ = digits()
-    recorder = InSituRecorder(tmp_path / "run", [Activations(x[:2], 5), Kernels("batch", ["conv1"])])
+    recorder = InSituRecorder(
+        tmp_path / "run", [Activations(x[:2], 5), Kernels("batch", ["conv1"]), Biases("batch")]
+    )
     history = fit(network(), [recorder], epochs=1)
     assert history.history == fit(network(), [], epochs=1).history
     run = Run.open(tmp_path / "run")
     assert list(run.activations("conv1").steps) == [0, 5, 10]
     reference = network()
     for step in (0, 5, 10):
-        kernels = run.variable("conv1", "kernel")
+        kernels, biases = run.variable("conv1", "kernel"), run.variable("conv1", "bias")
         row = list(kernels.steps).index(step)
-        reference.get_layer("conv1").set_weights([kernels.values[row], np.zeros(8)])
+        reference.get_layer("conv1").set_weights([kernels.values[row], biases.values[row]])
         answers = np.asarray(reference.get_layer("conv1")(x[:1]))
-        # The biases have hardly moved yet.
-        assert np.abs(run.activations("conv1").values[[0, 5, 10].index(step)] - answers).max() < 0.05
+        recorded = run.activations("conv1").values[[0, 5, 10].index(step)]
+        np.testing.assert_allclose(recorded, answers, rtol=1e-4, atol=1e-6)
 
 
 def test_predict_records_scores_and_activations_of_every_sample(tmp_path):

@@ -1,5 +1,6 @@
 """A run holds the steps of the recorder's own fit, whatever ends that and whatever trains the model then."""
 
+import functools
 import itertools
 import signal
 import sys
@@ -240,11 +241,16 @@ class Lines:
         return self.trace
 
 
-def lines_of_a_fit(tmp_path, part):
-    keras.backend.clear_session()
-    with Lines(-1, part) as lines:
-        train(small(), [recorder(tmp_path / "counted")])
-    return lines.count
+@pytest.fixture(scope="module")
+def lines_of_a_fit(tmp_path_factory):
+    @functools.cache
+    def count(part):
+        keras.backend.clear_session()
+        with Lines(-1, part) as lines:
+            train(small(), [recorder(tmp_path_factory.mktemp("counted") / "run")])
+        return lines.count
+
+    return count
 
 
 @pytest.fixture
@@ -257,9 +263,9 @@ def ctrl_c():
 @pytest.mark.parametrize("part", ["/callbacks/", "keras/src/callbacks", "tensorflow/trainer.py"])
 @pytest.mark.parametrize("share", one_in(3, np.random.default_rng(13).uniform(0, 1, 12).round(4)))
 def test_ctrl_c_at_any_line_leaves_a_run_that_is_right_and_a_cell_that_can_be_run_again(
-    share, part, tmp_path, ctrl_c
+    share, part, lines_of_a_fit, tmp_path, ctrl_c
 ):
-    number = 1 + int(share * (lines_of_a_fit(tmp_path, part) - 1))
+    number = 1 + int(share * (lines_of_a_fit(part) - 1))
     model, path = small(), tmp_path / "run"
     try:
         with Lines(number, part):

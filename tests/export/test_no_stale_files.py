@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from exhaustive import one_in
 from tensorview_insitu.paraview_states.states import write_states
 
 from tensorview_insitu.cli.main import main
@@ -37,7 +38,7 @@ def check_equals_fresh(folder, run, tmp_path, **options):
 OPTIONS = [{}, {"layers": ["conv2"]}, {"layers": ["conv1", "norm"], "every": 2}, {"every": 3}]
 
 
-@pytest.mark.parametrize(("before", "then"), [*itertools.permutations(range(len(OPTIONS)), 2)])
+@pytest.mark.parametrize(("before", "then"), one_in(3, itertools.permutations(range(len(OPTIONS)), 2)))
 def test_other_options_leave_nothing_of_the_export_before(before, then, run, tmp_path):
     export_run(run, tmp_path / "export", **OPTIONS[before])
     check_equals_fresh(tmp_path / "export", run, tmp_path, **OPTIONS[then])
