@@ -1,9 +1,12 @@
 """A training goes on with the function that it would go on with unrecorded."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf  # noqa: TID251 - as users write it
+from exhaustive import one_in
 from fits import digits, network
 from tensorview_insitu.callbacks import GradientNorms, InSituRecorder, Kernels, Metrics, UpdateNorms
 from tensorview_insitu.callbacks.same_function import same_function
@@ -58,8 +61,10 @@ class Sets(keras.callbacks.Callback):
         self.sets(f"batch {batch}")
 
 
-@pytest.mark.parametrize("place", [0, 1])
-@pytest.mark.parametrize("when", ["set_model", "on_train_begin", "epoch 1", "batch 1"])
+@pytest.mark.parametrize(
+    ("when", "place"),
+    one_in(3, itertools.product(["set_model", "on_train_begin", "epoch 1", "batch 1"], [0, 1])),
+)
 def test_a_train_function_that_keras_did_not_build_trains_as_ever(when, place, tmp_path):
     plain, recorded = network(optimizer="adam"), network(optimizer="adam")
     callbacks = [Sets(when)]
