@@ -40,9 +40,27 @@ GROUPS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
         ["callbacks/recorder.py", "callbacks/clock.py", "callbacks/schedule.py", "callbacks/thinning.py"],
         ["tests/callbacks"],
     ),
-    "run": (["run"], ["tests/run", "tests/callbacks/test_resume.py"]),
+    "run": (
+        ["run"],
+        [
+            "tests/run/test_rows.py",
+            "tests/run/test_spool.py",
+            "tests/run/test_resume_state.py",
+            "tests/run/test_pack.py",
+            "tests/run/test_verify.py",
+            "tests/run/test_writer.py",
+            "tests/run/test_segment.py",
+            "tests/run/test_reader.py",
+            "tests/run/test_state_machine.py",
+            "tests/run/test_safety.py",
+            "tests/run/test_parts.py",
+            "tests/run/test_examine.py",
+            "tests/run/test_resume_damage.py",
+            "tests/callbacks/test_resume.py",
+        ],
+    ),
 }
-_SECONDS = 900.0
+_SECONDS = 400.0
 
 
 def main() -> int:
