@@ -46,10 +46,16 @@ def _of(quantity: Probed) -> str:
 
 def _parts(value: Any) -> list[bytes]:
     """What a setting consists of; of an object without a value of its own, its class."""
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "bif":
+        # As the network sees it: however long the numbers are, and whatever holds them.
+        number = np.asarray(value, np.float32 if value.dtype.kind == "f" else np.int64)
+        return [f"{number.dtype.kind} {number.shape}".encode(), number.tobytes()]
     if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
         return [f"{value.dtype} {value.shape}".encode(), value.tobytes()]
     if isinstance(value, Mapping):
         return [part for key, one in value.items() for part in (repr(key).encode(), *_parts(one))]
+    if isinstance(value, list | tuple) and value and all(type(one) in (int, float) for one in value):
+        return _parts(np.array(value))
     if isinstance(value, list | tuple):
         return [str(len(value)).encode(), *(part for one in value for part in _parts(one))]
     return [(repr(value) if isinstance(value, _SINGLE) else type(value).__qualname__).encode()]

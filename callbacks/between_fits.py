@@ -46,7 +46,12 @@ class BetweenFits:
             return _resumed_with(begun, snapshots, step)
         left, self._left = self._left, {}
         now = _fingerprints(begun)
-        changed = [name for name, number in left.items() if now.get(name, number) != number]
+        if left and not now:
+            return (
+                f"after step {step} a model is trained that its first batch builds: "
+                "whether it goes on from the weights that were recorded last is not known"
+            )
+        changed = [name for name, number in left.items() if now.get(name) != number]
         if not changed:
             return ""
         return (
@@ -63,24 +68,41 @@ def _fingerprints(begun: Begun) -> dict[str, int]:
 
 def _resumed_with(begun: Begun, snapshots: Mapping[str, Last], step: int) -> str:
     """What the weights that a run is gone on with are, if they are not those that it ended with."""
-    now = {name: rows for name, rows in copied_now(begun.pieces(), step).items() if name in snapshots}
-    taken = max((snapshots[name].step for name in now), default=step)
-    changed = [n for n, rows in now.items() if snapshots[n].step == taken and not snapshots[n].is_of(rows)]
-    if taken == step and changed:
+    frozen = {piece.dataset for one in begun.variables for piece in one.frozen()}
+    all_now = copied_now(begun.pieces(), step)
+    if not all_now and any(begun.variables):
+        return (
+            f"the run is gone on with after step {step} by a model that its first batch builds: "
+            "whether it goes on from the weights that the run ended with is not known"
+        )
+    now = {name: rows for name, rows in all_now.items() if name in snapshots}
+    if all_now and not now:
+        return (
+            f"the run is gone on with after step {step} by another model: none of {_listed(list(all_now))} "
+            f"was recorded before, but {_listed(list(snapshots))}"
+        )
+    trained = {name: snapshots[name].step for name in now if name not in frozen}
+    taken = max(trained.values(), default=step)
+    changed = [
+        name
+        for name, rows in now.items()
+        if (name in frozen or trained[name] == taken) and snapshots[name].is_of(rows) is False
+    ]
+    if changed and (taken == step or frozen.issuperset(changed)):
         return (
             f"the run is gone on with after step {step}, but not from the weights that it had then: "
             f"{_listed(changed)} were set to others (were they restored from a checkpoint?): "
             "what they move by between the snapshots around that is not of recorded steps"
         )
-    if taken < step and changed:
+    if changed:
         return (
             f"the run is gone on with after step {step}, of which it holds no weights: that they are those "
             f"that the training goes on from is not known. They are not those after step {taken}"
         )
-    if taken < step and now:
+    if taken < step:
         return (
-            f"the run is gone on with from the weights after step {taken}: "
-            f"{_steps(taken + 1, step)} recorded, but what follows does not come from there"
+            f"the run is gone on with from the weights after step {taken}: {_steps(taken + 1, step)} "
+            "recorded, but what follows does not come from there, if they moved any weight"
         )
     return ""
 

@@ -28,6 +28,10 @@ class Predicted:
         self._samples = 0
         self._axes: dict[int, int] = {}  # of each output, as last seen
 
+    def go_on_after(self, samples: int) -> None:
+        """The run holds so many samples."""
+        self._samples = samples
+
     def rows(
         self, model: keras.Model, logs: Mapping[str, Any], answers: Mapping[str, NDArray[np.float32]]
     ) -> Block:

@@ -23,7 +23,7 @@ import numpy as np
 from tensorview_insitu.explain.walk import walk
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.errors import RunExistsError
-from tensorview_insitu.run.identity import FAILED, FINISHED, INTERRUPTED
+from tensorview_insitu.run.identity import FAILED, FINISHED, INTERRUPTED, RUNNING
 from tensorview_insitu.run.rows import Block, Rows
 from tensorview_insitu.run.writer import RunWriter, refuse_taken
 from tensorview_insitu.text.one_line import one_line, told
@@ -248,6 +248,7 @@ class InSituRecorder(keras.callbacks.Callback):
         step = self._writer.last_step
         self._clock.go_on_after(step, self._writer.last_epoch)
         self._initial_taken = step > 0
+        self._predicted.go_on_after(self._writer.last_sample)
         self._between_fits.resume(self._writer.last_snapshots)
         self._comparing(lambda: self._compare_asked(step), step)
 
@@ -459,7 +460,9 @@ class InSituRecorder(keras.callbacks.Callback):
             self._open = False
         if self._writer is not None:
             self._describe()
-            self._writer.finish(FINISHED)
+            # What a training ended with stays, whatever was predicted or evaluated afterwards.
+            ended = self._writer.identity["status"] if self._clock.step else FINISHED
+            self._writer.finish(FINISHED if ended == RUNNING else ended)
             self._tell_problems()
 
     # ---- for those who want a promise also for a training that ends in an exception
@@ -742,11 +745,12 @@ class InSituRecorder(keras.callbacks.Callback):
         self._writer.describe(
             model=self.model.name,
             backend=keras.backend.backend(),
-            steps_per_epoch=(self.params or {}).get("steps"),
-            planned_epochs=(self.params or {}).get("epochs"),
             layers=described(self.model),
             left_out=left_out(self._begun),
         )
+        if self._training:  # and not an `evaluate` or `predict` afterwards
+            params = self.params or {}
+            self._writer.describe(steps_per_epoch=params.get("steps"), planned_epochs=params.get("epochs"))
 
     def _describe_validation(self) -> None:
         if self._writer is not None and self._validation_told != self._validation:

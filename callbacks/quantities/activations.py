@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tensorview_insitu.explain.hearing import filters_last, has_answers, hearing
+from tensorview_insitu.explain.hearing import FiltersLast, has_answers, hearing
 from tensorview_insitu.run import layout
 from tensorview_insitu.run.rows import Block, Rows
 
@@ -121,8 +121,10 @@ class _Answers:
         answers: list[tuple[Any, Any]] = []
         self._about = []
 
+        filters_last = FiltersLast(self._model)
+
         def hear(path: str, answer: Any) -> None:
-            answer = ops.cast(filters_last(answer), "float32")
+            answer = ops.cast(filters_last(path, answer), "float32")
             stride = self._stride(answer.shape[1:])
             dims = spatial_dims(len(answer.shape) - 2)
             shown = answer[(slice(0, self._quantity.maps), *[slice(None, None, stride)] * len(dims))]

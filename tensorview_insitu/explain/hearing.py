@@ -53,13 +53,15 @@ def hearing(model: keras.Model, wants: Callable[[str, keras.Layer], bool], hear:
     shadows = Shadows()
 
     def shadow(path: str, layer: keras.Layer) -> None:
-        call = layer.call
+        call, with_states = layer.call, isinstance(layer, keras.layers.RNN)
 
         def heard_call(*args: Any, **kwargs: Any) -> Any:
             answer = call(*args, **kwargs)
-            if keras.backend.is_float_dtype(getattr(answer, "dtype", "int32")) and len(answer.shape) > 1:
+            # A recurrent layer may give its states as well.
+            first = answer[0] if with_states and isinstance(answer, list | tuple) else answer
+            if keras.backend.is_float_dtype(getattr(first, "dtype", "int32")) and len(first.shape) > 1:
                 calls[path] = calls.get(path, 0) + 1
-                hear(path if calls[path] == 1 else f"{path}@{calls[path]}", answer)
+                hear(path if calls[path] == 1 else f"{path}@{calls[path]}", first)
             return answer
 
         shadows.put(layer, "call", heard_call)
@@ -73,8 +75,24 @@ def hearing(model: keras.Model, wants: Callable[[str, keras.Layer], bool], hear:
         shadows.remove()
 
 
-def filters_last(answer: Any) -> Any:
-    """An answer with its filters along the last axis, in any data format."""
-    if keras.config.image_data_format() == "channels_first" and len(answer.shape) > 2:
-        return keras.ops.moveaxis(answer, 1, -1)
-    return answer
+class FiltersLast:
+    """Turns the answers of one model's layers so that their filters lie along the last axis.
+
+    A layer that does not say where its channels are (an activation) has them where all convolutions of the
+    model have theirs; where those differ, where Keras has them by default.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._layers = dict(walk(model))
+        of_convolutions = {
+            layer.data_format for layer in self._layers.values() if hasattr(layer, "kernel_size")
+        }
+        default = keras.config.image_data_format()
+        self._common = of_convolutions.pop() if len(of_convolutions) == 1 else default
+
+    def __call__(self, path: str, answer: Any) -> Any:
+        """What the layer at `path` (`path@2` in its second call) answered."""
+        layer = self._layers.get(path, self._layers.get(path.rpartition("@")[0]))
+        if getattr(layer, "data_format", self._common) == "channels_first" and len(answer.shape) > 2:
+            return keras.ops.moveaxis(answer, 1, -1)
+        return answer

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 from numpy.typing import NDArray
 
-from tensorview_insitu.explain.hearing import filters_last, has_answers, hearing
+from tensorview_insitu.explain.hearing import FiltersLast, has_answers, hearing
 from tensorview_insitu.explain.network import (
     ExplainError,
     Floats,
@@ -122,6 +122,7 @@ class KerasNetwork:
         self._shape = tuple(image_shape) if image_shape is not None else self._known_shape()
         self._batch_size = batch_size
         self._functions: dict[tuple[Any, ...], _Function] = {}
+        self._filters_last = FiltersLast(model)
         self._known: _Facts | None = None
         self._looks_bent = False
         self.traces = 0
@@ -212,7 +213,8 @@ class KerasNetwork:
                 upstream = set(operations_between(images, forward.scores))
                 output = self._chosen(forward.heard.pop(""))
                 shapes = {
-                    name: tuple(filters_last(answer).shape[1:]) for name, answer in forward.heard.items()
+                    name: tuple(self._filters_last(name, answer).shape[1:])
+                    for name, answer in forward.heard.items()
                 }
                 connected = [name for name, answer in forward.heard.items() if answer.op in upstream]
                 found.append(_Facts(shapes, connected, forward.ending, len(output.shape) > 2))
@@ -370,7 +372,8 @@ class KerasNetwork:
         """What a layer answers to images, `(batch, *spatial, filters)`."""
 
         def build(images: Any, *others: Any) -> Any:
-            return (tf.cast(filters_last(self._heard(self._forward(images, others), layer)), tf.float32),)
+            answer = self._heard(self._forward(images, others), layer)
+            return (tf.cast(self._filters_last(layer, answer), tf.float32),)
 
         return self._run(self._function(("activations", layer), build), images)[0]
 
@@ -386,7 +389,7 @@ class KerasNetwork:
             gradient = tf.gradients(values, answer)[0]
             if gradient is None:
                 raise ExplainError(f'The score does not depend on what layer "{layer}" answers.')
-            return values, filters_last(answer), filters_last(gradient)
+            return values, self._filters_last(layer, answer), self._filters_last(layer, gradient)
 
         values, answers, gradients = self._run(
             self._function(("at_layer", layer), build, _PER_IMAGE), images, classes
@@ -399,7 +402,7 @@ class KerasNetwork:
         """The mean over space of one filter's answer to each image, and its gradient by the image."""
 
         def build(images: Any, filters: Any, *others: Any) -> Any:
-            answer = filters_last(self._heard(self._forward(images, others), layer))
+            answer = self._filters_last(layer, self._heard(self._forward(images, others), layer))
             means = tf.reduce_mean(answer, list(range(1, len(answer.shape) - 1)))
             values = tf.gather(means, filters, batch_dims=1)
             return values, signal_back(values, images, "gradient")
@@ -411,7 +414,7 @@ class KerasNetwork:
         """A signal `(batch, *spatial, filters)` at a layer, brought back to the image."""
 
         def build(images: Any, signal: Any, *others: Any) -> Any:
-            answer = filters_last(self._heard(self._forward(images, others, rule), layer))
+            answer = self._filters_last(layer, self._heard(self._forward(images, others, rule), layer))
             return (signal_back(answer, images, rule, tf.cast(signal, answer.dtype)),)
 
         of_signal = tf.TensorSpec((None, *self.layers()[layer]), tf.float32)

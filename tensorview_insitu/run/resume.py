@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 
 from tensorview_insitu.run import layout, segment
 from tensorview_insitu.run.errors import NotARunError
+from tensorview_insitu.run.identity import FINISHED
 from tensorview_insitu.run.parts import open_parts
 from tensorview_insitu.run.rows import Last
 
@@ -24,6 +27,7 @@ class State:
         next_segment: the number of the next segment.
         step: its last step.
         epoch: its last whole epoch.
+        sample: the last one that was predicted.
         rows: how many each dataset has.
         shapes: of one row of each dataset.
         snapshots: the last one of each variable, by dataset.
@@ -32,6 +36,7 @@ class State:
     next_segment: int
     step: int
     epoch: int
+    sample: int
     rows: dict[str, int]
     shapes: dict[str, tuple[int, ...]]
     snapshots: dict[str, Last]
@@ -59,19 +64,24 @@ def state_of(folder: Path) -> State:
         rows: Counter[str] = Counter()
         shapes: dict[str, tuple[int, ...]] = {}
         snapshots: dict[str, Last] = {}
-        step, epoch = 0, 0
+        step, epoch, epoch_of_steps, sample = 0, 0, 0, 0
         for file in found.in_order():
             for name in segment.dataset_names(file):
                 count, *shape = file[name].shape
                 rows[name] += count
                 shapes[name] = tuple(shape)
+                if count and name.startswith(f"{layout.PREDICTIONS}/"):
+                    sample = max(sample, int(segment.steps_of(file, name)[-1]))
                 if count and name.startswith(f"{layout.LAYERS}/"):
                     snapshots.pop(name, None)
                     with contextlib.suppress(NotARunError):  # damaged: it is not known
                         snapshots[name] = Last.of(segment.read(file, name, slice(count - 1, count)))
             step, epoch = max(step, _last_step(file)), max(epoch, _last_epoch(file))
+            epoch_of_steps = max(epoch_of_steps, _last_epoch_of_steps(file, found.identity))
+        if layout.EPOCH_SCALARS not in rows:
+            epoch = epoch_of_steps
     ends = [part.last for part in found.parts] + [last for _, last in found.identity.get("lost", [])]
-    return State(max(ends, default=-1) + 1, step, epoch, dict(rows), shapes, snapshots)
+    return State(max(ends, default=-1) + 1, step, epoch, sample, dict(rows), shapes, snapshots)
 
 
 def _last_step(file: h5py.File) -> int:
@@ -85,3 +95,16 @@ def _last_epoch(file: h5py.File) -> int:
     rows = segment.read(file, layout.EPOCH_SCALARS)
     column = list(rows.attributes["columns"]).index("epoch")
     return int(rows.values[-1, column]) if len(rows.steps) else 0
+
+
+def _last_epoch_of_steps(file: h5py.File, identity: Mapping[str, Any]) -> int:
+    """Of a run without metrics; an epoch that broke off is none."""
+    if layout.STEPS not in file:
+        return 0
+    rows = segment.read(file, layout.STEPS)
+    if not len(rows.steps):
+        return 0
+    last = dict(zip(layout.STEPS_COLUMNS, rows.values[-1], strict=True))
+    length = identity.get("steps_per_epoch")
+    whole = last["batch"] >= length if length else identity.get("status") == FINISHED
+    return int(last["epoch"]) if whole else int(last["epoch"]) - 1

@@ -63,8 +63,13 @@ class Last:
         """That of `rows`, one or more."""
         return cls(int(rows.steps[-1]), rows.mark(), rows.values.dtype)
 
-    def is_of(self, rows: Rows) -> bool:
-        """Whether the last of `rows` holds the same values, as they are recorded here."""
+    def is_of(self, rows: Rows) -> bool | None:
+        """Whether the last of `rows` holds the same values, as they are recorded here.
+
+        None where those have fewer digits than were recorded here: it is not known.
+        """
+        if rows.values.dtype.itemsize < self.dtype.itemsize:
+            return None
         with np.errstate(over="ignore"):  # in float16 what is too large is infinite
             last = rows.values[-1:].astype(self.dtype, copy=False)
         return Rows(rows.steps[-1:], last).mark() == self.mark

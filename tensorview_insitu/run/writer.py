@@ -64,6 +64,7 @@ class RunWriter:
         old_problems: how many of them are of the time before the run was resumed.
         last_step: the last step of the run that is resumed; 0 for a new one.
         last_epoch: the last whole epoch of it.
+        last_sample: the last one that was predicted.
         last_snapshots: the last one of each of its variables, by dataset.
         open: whether more may come; not after `finish`, until the training goes on.
         free_bytes: how much room the disk had at the beginning.
@@ -86,7 +87,7 @@ class RunWriter:
         self.folder = folder
         self.problems: list[str] = []
         self.old_problems = 0
-        self.last_step = self.last_epoch = self.array_bytes = 0
+        self.last_step = self.last_epoch = self.last_sample = self.array_bytes = 0
         self.last_snapshots: dict[str, Last] = {}
         self._durable = durable
         self._dropped: Counter[str] = Counter()
@@ -155,7 +156,7 @@ class RunWriter:
         # No step is recorded twice, also where its first record is lost.
         self.last_step = max(state.step, counted.get(layout.STEPS, 0))
         self.last_epoch = max(state.epoch, counted.get(layout.EPOCH_SCALARS, 0))
-        self.last_snapshots = state.snapshots
+        self.last_snapshots, self.last_sample = state.snapshots, state.sample
         self._rows.update(state.rows)
         self._shapes.update(state.shapes)
         self.problems += identity["missing"]
@@ -474,6 +475,11 @@ class RunWriter:
             self._publish_segment()
         except Exception as error:
             self._failed(error)
+            for block in self._pending:
+                for name, rows in block.items():
+                    self._drop(name, len(rows.steps))
+            self._pending.clear()
+            self._pending_bytes = 0
 
     def _content(self) -> Callable[[Spool], None]:
         number = self._next_segment

@@ -229,6 +229,7 @@ def test_activations_of_nested_and_shared_layers_have_their_path_and_their_call(
 RECURRENT = {
     "lstm": (layers.LSTM, (5, 3), {"units": 4}),
     "gru": (layers.GRU, (5, 3), {"units": 4, "return_sequences": True}),
+    "states": (layers.LSTM, (5, 3), {"units": 4, "return_state": True}),
     "simple": (layers.SimpleRNN, (5, 3), {"units": 4, "unroll": True}),
     "cells": (layers.RNN, (5, 3), {"cell": [layers.LSTMCell(3), layers.GRUCell(4)]}),
     "convolutional": (layers.ConvLSTM1D, (5, 6, 3), {"filters": 4, "kernel_size": 2}),
@@ -241,6 +242,7 @@ def test_a_recurrent_layer_answers_as_one(kind, tmp_path):
     keras.utils.set_random_seed(0)
     inputs = keras.Input(shape)
     answers = make(**settings, name="recurrent")(inputs)
+    answers = answers[0] if kind == "states" else answers
     model = keras.Model(inputs, layers.Dense(1, name="out")(layers.Flatten()(answers)))
     model.compile("sgd", "mse")
     x = np.random.default_rng(0).normal(size=(6, *shape)).astype(np.float32)
@@ -501,3 +503,22 @@ def test_statistics_of_values_that_hardly_differ_are_those_of_float64(mean, spre
         np.testing.assert_allclose(held[1], of.std(axes), atol=max(close, 1e-12))
         np.testing.assert_allclose(held[2], np.sqrt((of**2).sum(axes)), rtol=1e-5)
         np.testing.assert_array_equal(held[3:], [of.min(axes), of.max(axes)])
+
+
+def test_filters_are_found_where_a_layer_has_its_channels_in_front(tmp_path):
+    keras.utils.set_random_seed(0)
+    first = {"data_format": "channels_first"}
+    inputs = keras.Input((1, 8, 8))
+    maps = layers.ReLU(name="relu")(layers.Conv2D(4, 3, name="conv", **first)(inputs))
+    model = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(maps)))
+    bias = np.array([-100, 0, -100, 0], np.float32)
+    model.get_layer("conv").set_weights([model.get_layer("conv").get_weights()[0], bias])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    x = np.random.default_rng(0).random((4, 1, 8, 8)).astype(np.float32)
+    model.fit(x, np.zeros((4, 2)), verbose=0, callbacks=[InSituRecorder(tmp_path / "run", [Activations(x)])])
+    run = Run.open(tmp_path / "run")
+    answers = np.maximum(np.asarray(model.get_layer("conv")(x)), 0)
+    assert list(run.dead_filters()["relu"]) == [2, 2]
+    assert run.activations("relu").values.shape[-1] == 4
+    mean = run.activations("relu", "statistics").values[-1, 0]
+    np.testing.assert_allclose(mean, answers.mean(axis=(0, 2, 3)), rtol=1e-4, atol=1e-6)

@@ -4,9 +4,17 @@ import keras
 import numpy as np
 import pytest
 from fits import digits, network
-from tensorview_insitu.callbacks import Activations, Biases, Explanations, InSituRecorder, Kernels
+from tensorview_insitu.callbacks import (
+    Activations,
+    Biases,
+    Explanations,
+    GradientNorms,
+    InSituRecorder,
+    Kernels,
+)
 
 from tensorview_insitu.run.reader import Run
+from tensorview_insitu.run.verify import verify
 
 
 def train(folder, model, *, quantities=None, first=0, epochs=2, resume=True, callbacks=()):
@@ -89,7 +97,7 @@ def test_a_training_that_begins_an_epoch_again_leaves_steps_that_led_to_nothing(
     train(tmp_path / "run", network(), epochs=6, callbacks=[restore])
     assert said(tmp_path / "run") == [
         "the run is gone on with from the weights after step 12: step 13 is recorded, "
-        "but what follows does not come from there"
+        "but what follows does not come from there, if they moved any weight"
     ]
 
 
@@ -147,3 +155,98 @@ def test_explanations_of_something_else_are_said(name, tmp_path):
     train(tmp_path / "run", model, quantities=[explanations()[name]], first=2)
     problems = [m for m in Run.open(tmp_path / "run").identity["missing"] if "samples or settings" in m]
     assert bool(problems) == (name != "same")
+
+
+def unnamed(seed=0, built=True):
+    keras.utils.set_random_seed(seed)
+    inputs = [keras.Input((8, 8, 1))] if built else []
+    layers = [keras.layers.Conv2D(3, 3), keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax")]
+    model = keras.Sequential([*inputs, *layers])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+def test_another_model_whose_layers_have_other_names_is_said(tmp_path):
+    train(tmp_path / "run", unnamed())
+    train(tmp_path / "run", unnamed(), first=2)
+    assert "by another model: none of" in said(tmp_path / "run")[0]
+
+
+def test_of_a_model_that_its_first_batch_builds_nothing_is_known(tmp_path):
+    train(tmp_path / "run", unnamed(built=False))
+    train(tmp_path / "run", unnamed(built=False), first=2)
+    assert "by a model that its first batch builds" in said(tmp_path / "run")[0]
+
+
+def frozen_base(seed=0):
+    model = network(seed=seed)
+    model.get_layer("conv1").trainable = False
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+def test_a_frozen_kernel_that_was_not_restored_is_said(tmp_path):
+    model = frozen_base()
+    train(tmp_path / "run", model)
+    model = reloaded(model, tmp_path)
+    model.get_layer("conv1").kernel.assign(np.ones((3, 3, 1, 8)))
+    train(tmp_path / "run", model, first=2)
+    assert "then: conv1/kernel were set" in said(tmp_path / "run")[0]
+
+
+def test_a_frozen_kernel_alone_raises_no_doubt(tmp_path):
+    model = frozen_base()
+    train(tmp_path / "run", model, quantities=[Kernels(layers=["conv1"])])
+    train(tmp_path / "run", reloaded(model, tmp_path), first=2, quantities=[Kernels(layers=["conv1"])])
+    assert not said(tmp_path / "run")
+
+
+def test_fewer_digits_than_before_are_no_other_weights(tmp_path):
+    model = network()
+    train(tmp_path / "run", model, quantities=[Kernels()])
+    train(tmp_path / "run", reloaded(model, tmp_path), first=2, quantities=[Kernels(precision="float16")])
+    assert not said(tmp_path / "run")
+
+
+def test_the_same_numbers_in_another_type_are_the_same_samples(tmp_path):
+    x, y = digits()
+    model = network()
+    one = [Activations(x[:2]), Explanations("grad_cam", x[:2], target=[1, 2])]
+    other = [Activations(x[:2].astype(np.float64)), Explanations("grad_cam", x[:2], target=np.array([1, 2]))]
+    train(tmp_path / "run", model, quantities=one)
+    train(tmp_path / "run", model, first=2, quantities=other)
+    assert not [m for m in Run.open(tmp_path / "run").identity["missing"] if "samples or settings" in m]
+
+
+def test_epochs_go_on_in_a_run_without_metrics(tmp_path):
+    model = network()
+    train(tmp_path / "run", model, quantities=[GradientNorms(), Kernels()])
+    train(tmp_path / "run", model, quantities=[GradientNorms(), Kernels()])
+    run = Run.open(tmp_path / "run")
+    assert list(run.steps()["epoch"]) == [1] * 3 + [2] * 3 + [3] * 3 + [4] * 3
+    assert list(run.variable("conv1", "kernel").epochs) == [0, 1, 2, 3, 4]
+
+
+def test_predictions_go_on_where_they_ended(tmp_path):
+    x, _ = digits()
+    model = network()
+    for part in (x[:5], x[5:12]):
+        recorder = InSituRecorder(tmp_path / "run", [Activations(x[:1])], resume=True)
+        model.predict(part, verbose=0, callbacks=[recorder])
+    run = Run.open(tmp_path / "run")
+    assert list(run.predictions().steps) == list(range(1, 13))
+    np.testing.assert_allclose(run.predictions().values, model.predict(x[:12], verbose=0), rtol=1e-5)
+    assert verify(tmp_path / "run").problems == []
+
+
+def test_what_is_evaluated_afterwards_does_not_change_what_is_said_of_the_training(tmp_path):
+    x, y = digits()
+    model, recorder = network(), InSituRecorder(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x[:96], y[:96], epochs=2, verbose=0, batch_size=32, callbacks=[recorder, Dies(1)])
+    before = Run.open(tmp_path / "run").identity
+    model.evaluate(x[:32], y[:32], verbose=0, callbacks=[recorder])
+    after = Run.open(tmp_path / "run").identity
+    assert after["status"] == "interrupted"
+    for key, value in {"steps_per_epoch": 3, "planned_epochs": 2}.items():
+        assert after[key] == before[key] == value

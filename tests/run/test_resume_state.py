@@ -20,21 +20,23 @@ def epoch_end(step, epoch):
     }
 
 
-def written(folder, *blocks):
+def written(folder, *blocks, status="finished"):
     writer = RunWriter(folder)
     for rows in blocks:
         writer.write(rows)
         writer.flush(seconds=30)
-    writer.finish("finished", packed=False)
+    writer.finish(status, packed=False)
     return folder
 
 
-def test_a_run_without_an_epoch_stopped_in_none(tmp_path):
+def test_of_a_run_without_metrics_the_steps_tell_the_epochs_and_none_that_broke_off(tmp_path):
     last = block(6, 7)
     state = state_of(written(tmp_path / "run", block(1, 5), last))
     kernel = Last.of(last["layers/conv/kernel"])
-    assert state == State(2, 7, 0, dict.fromkeys(SHAPES, 7), SHAPES, {"layers/conv/kernel": kernel})
-    assert state_of(written(tmp_path / "empty")) == State(0, 0, 0, {}, {}, {})
+    assert state == State(2, 7, 1, 0, dict.fromkeys(SHAPES, 7), SHAPES, {"layers/conv/kernel": kernel})
+    broken_off = written(tmp_path / "broken", block(1, 5), status="interrupted")
+    assert (state_of(broken_off).step, state_of(broken_off).epoch) == (5, 0)
+    assert state_of(written(tmp_path / "empty")) == State(0, 0, 0, 0, {}, {}, {})
 
 
 def test_it_stopped_after_the_last_whole_epoch_and_the_last_step_of_any(tmp_path):

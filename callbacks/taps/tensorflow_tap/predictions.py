@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf  # noqa: TID251 - the one door to TensorFlow
 
-from tensorview_insitu.explain.hearing import filters_last, hearing
+from tensorview_insitu.explain.hearing import FiltersLast, hearing
 from tensorview_insitu.text.one_line import told
 
 from .rings import Cell, rows_between
@@ -72,12 +72,13 @@ class TensorFlowPredictionTap:
 
         def tapped_predict_step(data: Any) -> Any:
             answers: dict[str, Any] = {}
+            filters_last = FiltersLast(self._model)
 
             def hear(path: str, answer: Any) -> None:
                 self._guarded(path, lambda: means(path, answer))
 
             def means(path: str, answer: Any) -> None:
-                answer = filters_last(answer)
+                answer = filters_last(path, answer)
                 if answer.shape[-1] is not None:
                     space = list(range(1, len(answer.shape) - 1))
                     mean = tf.reduce_mean(tf.cast(answer, tf.float32), space)
