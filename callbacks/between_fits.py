@@ -69,17 +69,16 @@ def _fingerprints(begun: Begun) -> dict[str, int]:
 def _resumed_with(begun: Begun, snapshots: Mapping[str, Last], step: int) -> str:
     """What the weights that a run is gone on with are, if they are not those that it ended with."""
     frozen = {piece.dataset for one in begun.variables for piece in one.frozen()}
-    all_now = copied_now(begun.pieces(), step)
-    if not all_now and any(begun.variables):
+    now = {name: rows for name, rows in copied_now(begun.pieces(), step).items() if name in snapshots}
+    if not now and not begun.model.built:
         return (
             f"the run is gone on with after step {step} by a model that its first batch builds: "
             "whether it goes on from the weights that the run ended with is not known"
         )
-    now = {name: rows for name, rows in all_now.items() if name in snapshots}
-    if all_now and not now:
+    if not now:
         return (
-            f"the run is gone on with after step {step} by another model: none of {_listed(list(all_now))} "
-            f"was recorded before, but {_listed(list(snapshots))}"
+            f"the run is gone on with after step {step} by another model, or other variables are recorded: "
+            f"none of {_listed(list(snapshots))} is among them"
         )
     trained = {name: snapshots[name].step for name in now if name not in frozen}
     taken = max(trained.values(), default=step)

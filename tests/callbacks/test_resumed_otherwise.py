@@ -169,7 +169,7 @@ def unnamed(seed=0, built=True):
 def test_another_model_whose_layers_have_other_names_is_said(tmp_path):
     train(tmp_path / "run", unnamed())
     train(tmp_path / "run", unnamed(), first=2)
-    assert "by another model: none of" in said(tmp_path / "run")[0]
+    assert "by another model, or other variables are recorded: none of conv2d" in said(tmp_path / "run")[0]
 
 
 def test_of_a_model_that_its_first_batch_builds_nothing_is_known(tmp_path):
