@@ -64,7 +64,7 @@ def state_of(folder: Path) -> State:
         rows: Counter[str] = Counter()
         shapes: dict[str, tuple[int, ...]] = {}
         snapshots: dict[str, Last] = {}
-        step, epoch, epoch_of_steps, sample = 0, 0, 0, 0
+        step, epoch, sample = 0, 0, 0
         for file in found.in_order():
             for name in segment.dataset_names(file):
                 count, *shape = file[name].shape
@@ -77,9 +77,8 @@ def state_of(folder: Path) -> State:
                     with contextlib.suppress(NotARunError):  # damaged: it is not known
                         snapshots[name] = Last.of(segment.read(file, name, slice(count - 1, count)))
             step, epoch = max(step, _last_step(file)), max(epoch, _last_epoch(file))
-            epoch_of_steps = max(epoch_of_steps, _last_epoch_of_steps(file, found.identity))
         if layout.EPOCH_SCALARS not in rows:
-            epoch = epoch_of_steps
+            epoch = max([_last_epoch_of_steps(file, found.identity) for file in found.in_order()], default=0)
     ends = [part.last for part in found.parts] + [last for _, last in found.identity.get("lost", [])]
     return State(max(ends, default=-1) + 1, step, epoch, sample, dict(rows), shapes, snapshots)
 
@@ -99,12 +98,11 @@ def _last_epoch(file: h5py.File) -> int:
 
 def _last_epoch_of_steps(file: h5py.File, identity: Mapping[str, Any]) -> int:
     """Of a run without metrics; an epoch that broke off is none."""
-    if layout.STEPS not in file:
+    count = len(file[layout.STEPS]) if layout.STEPS in file else 0
+    if not count:
         return 0
-    rows = segment.read(file, layout.STEPS)
-    if not len(rows.steps):
-        return 0
-    last = dict(zip(layout.STEPS_COLUMNS, rows.values[-1], strict=True))
+    [row] = segment.values(file, layout.STEPS, slice(count - 1, count))
+    last = dict(zip(layout.STEPS_COLUMNS, row, strict=True))
     length = identity.get("steps_per_epoch")
     whole = last["batch"] >= length if length else identity.get("status") == FINISHED
     return int(last["epoch"]) if whole else int(last["epoch"]) - 1

@@ -195,6 +195,24 @@ def test_tables_are_saved_where_arrays_have_no_room(tmp_path, monkeypatch):
     assert "No space left" in run.identity["missing"][0]
 
 
+def test_what_a_full_disk_lost_at_the_end_is_counted_tables_too(tmp_path, monkeypatch):
+    def full(path, content, durable=False):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(writer_module, "publish", full)
+    writer = RunWriter(tmp_path / "run")
+    writer.write(block(1, 20))
+    writer.finish("finished")
+    lost = json.loads((tmp_path / "run/run.json").read_text())["dropped_rows"]
+    assert lost == dict.fromkeys(block(1, 20), 20)
+    monkeypatch.undo()
+    writer.write(block(21, 25))  # there is room again
+    writer.finish("finished")
+    run = Run.open(tmp_path / "run")
+    assert list(run.steps()["step"]) == list(range(21, 26))
+    assert run.identity["dropped_rows"] == lost
+
+
 def test_what_is_larger_than_all_the_room_is_recorded_where_nothing_else_waits(tmp_path, monkeypatch):
     monkeypatch.setattr(writer_module, "_QUEUE_BYTES", 10)
     writer = RunWriter(tmp_path / "run")
