@@ -75,6 +75,9 @@ def hearing(model: keras.Model, wants: Callable[[str, keras.Layer], bool], hear:
         shadows.remove()
 
 
+_UNITS_LAST = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Embedding, keras.layers.RNN)
+
+
 class FiltersLast:
     """Turns the answers of one model's layers so that their filters lie along the last axis.
 
@@ -85,14 +88,17 @@ class FiltersLast:
     def __init__(self, model: keras.Model) -> None:
         self._layers = dict(walk(model))
         of_convolutions = {
-            layer.data_format for layer in self._layers.values() if hasattr(layer, "kernel_size")
-        }
+            getattr(layer, "data_format", None)
+            for layer in self._layers.values()
+            if hasattr(layer, "kernel_size")
+        } - {None}  # a layer of one's own may have a kernel, and not say it
         default = keras.config.image_data_format()
         self._common = of_convolutions.pop() if len(of_convolutions) == 1 else default
 
     def __call__(self, path: str, answer: Any) -> Any:
         """What the layer at `path` (`path@2` in its second call) answered."""
         layer = self._layers.get(path, self._layers.get(path.rpartition("@")[0]))
-        if getattr(layer, "data_format", self._common) == "channels_first" and len(answer.shape) > 2:
+        common = "channels_last" if isinstance(layer, _UNITS_LAST) else self._common
+        if getattr(layer, "data_format", common) == "channels_first" and len(answer.shape) > 2:
             return keras.ops.moveaxis(answer, 1, -1)
         return answer

@@ -505,12 +505,22 @@ def test_statistics_of_values_that_hardly_differ_are_those_of_float64(mean, spre
         np.testing.assert_array_equal(held[3:], [of.min(axes), of.max(axes)])
 
 
+class OwnKernel(layers.Layer):
+    """Has a size of its kernel, and says nothing of where its channels are."""
+
+    kernel_size = (1,)
+
+    def call(self, x):
+        return x
+
+
 def test_filters_are_found_where_a_layer_has_its_channels_in_front(tmp_path):
     keras.utils.set_random_seed(0)
     first = {"data_format": "channels_first"}
     inputs = keras.Input((1, 8, 8))
     maps = layers.ReLU(name="relu")(layers.Conv2D(4, 3, name="conv", **first)(inputs))
-    model = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(maps)))
+    units = layers.Dense(5, name="units")(layers.Reshape((4, 36))(maps))
+    model = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(OwnKernel(name="own")(units))))
     bias = np.array([-100, 0, -100, 0], np.float32)
     model.get_layer("conv").set_weights([model.get_layer("conv").get_weights()[0], bias])
     model.compile(keras.optimizers.SGD(0.0), "mse")
@@ -520,5 +530,6 @@ def test_filters_are_found_where_a_layer_has_its_channels_in_front(tmp_path):
     answers = np.maximum(np.asarray(model.get_layer("conv")(x)), 0)
     assert list(run.dead_filters()["relu"]) == [2, 2]
     assert run.activations("relu").values.shape[-1] == 4
+    assert run.activations("units").values.shape[-1] == 5
     mean = run.activations("relu", "statistics").values[-1, 0]
     np.testing.assert_allclose(mean, answers.mean(axis=(0, 2, 3)), rtol=1e-4, atol=1e-6)
